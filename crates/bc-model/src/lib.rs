@@ -1,0 +1,16 @@
+//! Facts that two programs must agree on. No I/O, no clock.
+//!
+//! Programs never import one another; they meet as processes and formats. The formats live here, so that the
+//! writer and the reader of a format compile against the same type:
+//!
+//! | module         | written by        | read by                      |
+//! |----------------|-------------------|------------------------------|
+//! | [`exit`]       | every program     | scripts, `bcctl`, the harness |
+//! | [`vip`]        | `vipd status`     | `bcctl`, the harness         |
+//! | [`fencing`]    | `fence`           | `bcctl`, the harness         |
+//! | [`manifest`]   | `standbyd`        | `standbyd`, `bcctl`          |
+
+pub mod exit;
+pub mod fencing;
+pub mod manifest;
+pub mod vip;
