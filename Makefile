@@ -1,0 +1,45 @@
+# make drill   a real failover and failback, in containers, with a report     (about 5 minutes the first time, then under 2)
+# make test    everything: format, lints, unit, namespace and peer tests, the drills
+# make setup   only the Debian packages that the two above need
+# make clean   what drills may have left behind (containers, networks, volumes carrying our label), and target/
+
+SHELL := /bin/bash
+TRIPLE := $(shell rustc -vV | sed -n 's/^host: //p')
+BIN := target/$(TRIPLE)/debug
+
+# The tools are linked statically: one build runs on this machine and in every box, whatever its C library.
+# An explicit target keeps these flags away from build scripts and procedural macros.
+export CARGO_BUILD_TARGET := $(TRIPLE)
+export RUSTFLAGS := -C target-feature=+crt-static
+export CARGO_TERM_PROGRESS_WHEN ?= auto
+
+.PHONY: drill test setup setup-test build lint unit drills clean
+
+drill: setup build
+	$(BIN)/bc-harness drill $(DRILL)
+
+test: setup-test lint build unit drills
+
+setup:
+	@testenv/setup drill
+
+setup-test:
+	@testenv/setup test
+
+build:
+	cargo build --locked --workspace --bins
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# Everything but the drills, which want the machine for themselves.
+unit:
+	cargo test --locked --workspace --exclude bc-tests
+
+drills: build
+	BC_HARNESS=$(CURDIR)/$(BIN)/bc-harness cargo test --locked -p bc-tests -- --test-threads=1 --nocapture
+
+clean:
+	-$(BIN)/bc-harness gc
+	cargo clean
