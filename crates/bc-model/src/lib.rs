@@ -9,8 +9,12 @@
 //! | [`vip`]        | `vipd status`     | `bcctl`, the harness         |
 //! | [`fencing`]    | `fence`           | `bcctl`, the harness         |
 //! | [`manifest`]   | `standbyd`        | `standbyd`, `bcctl`          |
+//! | [`inventory`]  | a person          | `bcctl`, the harness         |
+//! | [`journal`]    | `bcctl`           | `bcctl`, the harness         |
 
 pub mod exit;
 pub mod fencing;
+pub mod inventory;
+pub mod journal;
 pub mod manifest;
 pub mod vip;

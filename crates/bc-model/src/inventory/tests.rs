@@ -1,0 +1,124 @@
+use super::{Bytes, Inventory, Service};
+
+const EXAMPLE: &str = include_str!("../../../../packaging/bc.toml");
+
+/// Parses the example with `from` replaced by `to`, which must occur; returns the error as text.
+fn error(from: &str, to: &str) -> String {
+    assert!(EXAMPLE.contains(from), "the example has no {from:?}");
+    Inventory::parse("bc.toml", &EXAMPLE.replacen(from, to, 1)).expect_err("it is wrong").to_string()
+}
+
+fn line_of(needle: &str) -> usize {
+    EXAMPLE.lines().position(|line| line.contains(needle)).expect("a line of the example") + 1
+}
+
+#[test]
+fn the_packaged_example_is_an_inventory() {
+    let inventory = Inventory::parse("bc.toml", EXAMPLE).expect("the example parses");
+    assert_eq!(inventory.site, "gocd");
+    assert_eq!(inventory.hosts["pg1"].address(), "198.18.5.11");
+    assert_eq!(inventory.policy.maximum_lag, Bytes(16 << 20));
+    let server = inventory.server("pg2");
+    assert_eq!(server.service, Service::Systemd("postgresql@15-main.service"));
+    assert_eq!(server.port, 5432);
+}
+
+#[test]
+fn what_is_left_out_has_a_default() {
+    let inventory = Inventory::parse(
+        "bc.toml",
+        r#"
+        site = "small"
+        vip = { address = "198.18.5.200/24", interface = "eth0" }
+        hosts = { one = { ssh = "root@one" }, two = { transport = "local" } }
+        [postgresql]
+        primary = "one"
+        standby = "two"
+        service = "postgresql"
+        data-directory = "/data"
+        bin-directory = "/usr/bin"
+        [gocd]
+        primary = "one"
+        standby = "two"
+        service = "go-server"
+        "#,
+    )
+    .expect("one host may have both roles");
+    assert_eq!(inventory.postgresql.os_user, "postgres");
+    assert_eq!(inventory.fencing.config, "/etc/fence/fence.toml");
+    assert_eq!(inventory.hosts["two"].address(), "127.0.0.1");
+}
+
+#[test]
+fn text_that_is_not_toml_names_the_line() {
+    let error = Inventory::parse("bc.toml", "site = \"x\"\n[vip\n").expect_err("it is wrong").to_string();
+    assert!(error.starts_with("bc.toml:2: "), "{error}");
+}
+
+#[test]
+fn an_unknown_key_is_an_error_with_its_line() {
+    let error = error("os-user = \"postgres\"", "os-usr = \"postgres\"");
+    let line = line_of("os-user = \"postgres\"");
+    assert!(error.starts_with(&format!("bc.toml:{line}: postgresql.os-usr: unknown field")), "{error}");
+    assert!(error.contains("`os-user`"), "it lists what was expected: {error}");
+}
+
+#[test]
+fn a_missing_key_is_named() {
+    let error = error("interface = \"eth0\"", "");
+    assert!(error.contains("vip") && error.contains("missing field `interface`"), "{error}");
+}
+
+#[test]
+fn a_role_on_a_host_that_does_not_exist_names_the_hosts() {
+    let error = error("standby = \"pg2\"", "standby = \"pg3\"");
+    let line = line_of("standby = \"pg2\"");
+    assert_eq!(
+        error,
+        format!("bc.toml:{line}: postgresql.standby: no host `pg3`; expected one of [hosts]: go1, go2, pg1, pg2")
+    );
+}
+
+#[test]
+fn both_places_on_one_host_are_refused() {
+    assert!(error("standby = \"pg2\"", "standby = \"pg1\"").contains("already serves a primary role"));
+    assert!(error("standby = \"go2\"", "standby = \"pg1\"").contains("already serves a primary role"));
+}
+
+#[test]
+fn a_host_needs_one_way_to_be_reached() {
+    let line = line_of("[hosts.pg1]");
+    assert!(error("ssh = \"root@198.18.5.11\"", "").starts_with(&format!("bc.toml:{line}: hosts.pg1: no way")));
+    assert!(error("ssh = \"root@198.18.5.11\"", "ssh = \"-oProxyCommand=x\"").contains("is not a destination"));
+    assert!(error("ssh = \"root@198.18.5.11\"", "ssh = \"a\"\ntransport = \"local\"").contains("expected one of them"));
+}
+
+#[test]
+fn values_out_of_shape_say_what_was_expected() {
+    assert!(error("\"16MB\"", "\"16 megs\"").contains("such as \"16MB\""));
+    assert!(error("\"198.18.5.200/24\"", "\"198.18.5.200\"").contains("vip.address"));
+    assert!(error("port = 5432", "port = 70000").contains("postgresql.port"));
+    assert!(error("promote = \"120s\"", "promote = \"120\"").contains("timeouts.promote: `120` is not a duration"));
+    assert!(error("promote = \"120s\"", "promote = \"0s\"").contains("is not a duration"));
+    assert!(error("site = \"gocd\"", "site = \"../x\"").contains("part of a path"));
+    assert!(error("data-directory = \"/var", "data-directory = \"var").contains("absolute path"));
+}
+
+#[test]
+fn a_pair_without_a_service_is_refused() {
+    assert!(error("service = \"go-server.service\"", "").contains("gocd: no service for go1"));
+}
+
+#[test]
+fn sizes_read_and_print_as_postgresql_writes_them() {
+    for (text, bytes, printed) in
+        [("16MB", 16 << 20, "16 MB"), ("0B", 0, "0 B"), ("3kB", 3 << 10, "3072 B"), ("2GB", 2 << 30, "2048 MB")]
+    {
+        let parsed: Bytes = text.parse().expect("a size");
+        assert_eq!(parsed, Bytes(bytes));
+        assert_eq!(parsed.to_string(), printed);
+    }
+    for wrong in ["", "16", "MB", "-1MB", "1.5GB", "99999999999TB", "16mb"] {
+        wrong.parse::<Bytes>().expect_err(wrong);
+    }
+}
