@@ -1,4 +1,4 @@
-//! What `fence off|on|status --json` says, and each line of the fence history.
+//! What `fence off|on|status|check --json` says, and each line of the fence history.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -74,4 +74,130 @@ pub struct FenceReport {
 impl FenceReport {
     /// The version written by this code.
     pub const SCHEMA: u32 = 1;
+}
+
+/// What is about to be done to a node; fsynced to the history before the first device is touched.
+///
+/// The outcome of the same request has the same `at` and `node`. An intent without an outcome is a request that was
+/// killed on the way: asking again is safe, because every request begins by looking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FenceIntent {
+    /// Version of this format; readers refuse what they do not know.
+    pub schema: u32,
+    /// When the request began.
+    pub at: Timestamp,
+    /// Name of the node in the fence configuration.
+    pub node: String,
+    /// What was asked for.
+    pub action: FenceAction,
+    /// Why: the words given with `--reason`.
+    pub reason: String,
+    /// Who asked: login name and host of the caller.
+    pub by: String,
+}
+
+/// One line of the fence history. Requests that change nothing (`status`, `check`) leave no line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum HistoryLine {
+    /// Written before acting.
+    Intent(FenceIntent),
+    /// Written after acting.
+    Outcome(FenceReport),
+}
+
+/// The answer of `fence check --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CheckReport {
+    /// Version of this format; readers refuse what they do not know.
+    pub schema: u32,
+    /// Whether every device could be asked and gave an exact answer.
+    pub healthy: bool,
+    /// What is legal in the configuration but probably not meant.
+    pub warnings: Vec<String>,
+    /// Every device of the configuration, ordered by name.
+    pub devices: Vec<DeviceCheck>,
+}
+
+/// Whether one device would be able to do its work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DeviceCheck {
+    /// Name of the device in the configuration.
+    pub device: String,
+    /// The nodes whose levels name it.
+    pub nodes: Vec<String>,
+    /// Whether it answered `monitor`, and `status` with an exact state.
+    pub healthy: bool,
+    /// The state it answered.
+    pub state: NodeState,
+    /// Its own words, or the error: one line, secrets removed.
+    pub detail: String,
+    /// How long the calls took.
+    pub took_ms: u64,
+}
+
+impl FenceAction {
+    /// The word on the command line and in the agent's request.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
+            Self::Status => "status",
+        }
+    }
+}
+
+impl NodeState {
+    /// The word in output.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl std::fmt::Display for FenceAction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::fmt::Display for NodeState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome() -> FenceReport {
+        FenceReport {
+            schema: FenceReport::SCHEMA,
+            at: Timestamp::UNIX_EPOCH,
+            node: "pg1".into(),
+            action: FenceAction::Off,
+            reason: "drill".into(),
+            by: "root@operator".into(),
+            state: NodeState::Off,
+            confirmed: true,
+            evidence: vec![],
+        }
+    }
+
+    #[test]
+    fn a_history_line_says_its_kind_first_and_an_outcome_is_still_a_report() {
+        let line = serde_json::to_string(&HistoryLine::Outcome(outcome())).unwrap();
+        assert!(line.starts_with(r#"{"kind":"outcome","schema":1,"#), "{line}");
+        assert_eq!(serde_json::from_str::<FenceReport>(&line).unwrap(), outcome());
+        assert_eq!(serde_json::from_str::<HistoryLine>(&line).unwrap(), HistoryLine::Outcome(outcome()));
+    }
 }

@@ -1,0 +1,102 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::DEFAULT_FILE;
+
+const EXAMPLES: &str = "\
+Examples:
+  fence check                                   is every device able to do its work?
+  fence off pg1 --reason \"pg1 lost its disk\" --dry-run
+  fence off pg1 --reason \"pg1 lost its disk\"    exit 0 only when pg1 is proven off
+  fence status --json
+  fence history pg1
+
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 refused (nothing touched), 5 not proven off";
+
+/// Makes sure a node is off, and says so only when it has seen it.
+#[derive(Debug, Parser)]
+#[command(name = "fence", version, after_help = EXAMPLES, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// The configuration file
+    #[arg(long, global = true, value_name = "FILE", env = "FENCE_CONFIG", default_value = DEFAULT_FILE)]
+    pub(crate) config: PathBuf,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Turn a node off; succeeds only when it was asked again and answered off, else exit 5
+    Off(Act),
+    /// Turn a node on again; services are not started
+    On(Act),
+    /// Ask whether nodes are on or off; exit 1 if one cannot say
+    Status {
+        /// The node; all of them without it
+        node: Option<String>,
+        /// Print a report as JSON, a list of them without NODE
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask every device whether it could do its work; changes nothing
+    Check {
+        /// Print a report as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what was done, by whom and why
+    History {
+        /// Show one node only
+        node: Option<String>,
+        /// Show the last N lines only
+        #[arg(long, short = 'n', value_name = "N")]
+        last: Option<usize>,
+        /// Print the lines as they are stored, one JSON value each
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What `off` and `on` are given.
+#[derive(Args, Debug)]
+pub(crate) struct Act {
+    /// The node, as the configuration names it
+    pub(crate) node: String,
+    /// Why; kept in the history
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    pub(crate) reason: String,
+    /// Print a report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print what would be run, and run nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("say why: the history is read after the incident".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_reason_is_needed_and_may_not_be_blank() {
+        for words in [&["fence", "off", "pg1"][..], &["fence", "off", "pg1", "--reason", " "]] {
+            assert!(Cli::try_parse_from(words).is_err(), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The configuration file: nodes, their levels, and the devices that the levels name.
+//!
+//! [`load`] checks everything that can be checked without asking a device, so that a fence never fails on a typing
+//! error in the hour in which it is needed. What is legal but probably not meant becomes a warning.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::agent::Agent;
+use crate::config::raw::Raw;
+use crate::exec::ExecAgent;
+use crate::levels;
+use crate::ssh::SshAgent;
+
+mod device;
+mod raw;
+
+/// Where the configuration is looked for unless the command line or `FENCE_CONFIG` says otherwise.
+pub(crate) const DEFAULT_FILE: &str = "/etc/fence/fence.toml";
+const DEFAULT_HISTORY: &str = "/var/lib/fence/history.jsonl";
+
+/// A configuration that was read and checked.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Where requests are written down.
+    pub(crate) history: PathBuf,
+    /// The levels of each node: names of devices.
+    pub(crate) nodes: BTreeMap<String, Vec<Vec<String>>>,
+    /// The devices by name.
+    pub(crate) devices: BTreeMap<String, Device>,
+    /// What is legal but probably not meant.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// One device.
+#[derive(Clone, Debug)]
+pub(crate) struct Device {
+    /// The limit of one call, and again of the wait for the state asked for.
+    pub(crate) timeout: Duration,
+    /// How it is asked.
+    pub(crate) agent: AgentKind,
+}
+
+/// The agents that a device may have.
+#[derive(Clone, Debug)]
+pub(crate) enum AgentKind {
+    /// Any ClusterLabs fence agent.
+    Exec(ExecAgent),
+    /// A host that still answers.
+    Ssh(SshAgent),
+}
+
+impl AgentKind {
+    pub(crate) fn agent(&self) -> &dyn Agent {
+        match self {
+            Self::Exec(agent) => agent,
+            Self::Ssh(agent) => agent,
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: {source}", file.display())]
+    Read {
+        file: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The file says something that cannot be meant.
+    #[error("{}:{line}: {}{problem}", file.display(), if key.is_empty() { String::new() } else { format!("{key}: ") })]
+    Invalid { file: PathBuf, line: usize, key: String, problem: String },
+}
+
+impl ConfigError {
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "name the file with --config FILE or FENCE_CONFIG",
+            Self::Invalid { .. } => "correct the file, then run `fence check`",
+        }
+    }
+}
+
+/// A problem at a place in the text, before the file's name and the line are known.
+struct Problem {
+    at: usize,
+    key: String,
+    problem: String,
+}
+
+impl Problem {
+    fn new(at: usize, key: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { at, key: key.into(), problem: problem.into() }
+    }
+}
+
+/// Reads and checks `file`.
+///
+/// # Errors
+/// With the file, the line, the key and what was expected; nothing else is touched.
+pub(crate) fn load(file: &Path) -> Result<Config, ConfigError> {
+    let read = |source| ConfigError::Read { file: file.to_owned(), source };
+    let text = fs::read_to_string(file).map_err(read)?;
+    let mut config = parse(&text).map_err(|Problem { at, key, problem }| {
+        let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
+        ConfigError::Invalid { file: file.to_owned(), line, key, problem }
+    })?;
+    let mode = fs::metadata(file).map_err(read)?.permissions().mode();
+    if mode & 0o004 != 0 && config.devices.values().any(has_inline_secret) {
+        config.warnings.push(format!(
+            "{} holds a password and every user of this machine can read it; chmod o-r, or use options-from-file",
+            file.display()
+        ));
+    }
+    Ok(config)
+}
+
+fn has_inline_secret(device: &Device) -> bool {
+    matches!(&device.agent, AgentKind::Exec(agent) if agent.options.values().any(|option| option.secret))
+}
+
+fn parse(text: &str) -> Result<Config, Problem> {
+    let raw = Raw::parse(text)?;
+    let mut devices = BTreeMap::new();
+    for (name, device) in raw.devices {
+        check_name(&name, "devices", device.span().start)?;
+        let key = format!("devices.{name}");
+        devices.insert(name, device::check(&key, device)?);
+    }
+    let mut nodes = BTreeMap::new();
+    for (name, node) in raw.nodes {
+        check_name(&name, "nodes", node.span().start)?;
+        let key = format!("nodes.{name}.levels");
+        let levels = node.get_ref().levels.get_ref();
+        if levels.is_empty() {
+            return Err(Problem::new(
+                node.get_ref().levels.span().start,
+                key,
+                "expected at least one level, such as [[\"DEVICE\"]]",
+            ));
+        }
+        for level in levels {
+            let mut named = BTreeSet::new();
+            if level.get_ref().is_empty() {
+                return Err(Problem::new(level.span().start, key, "expected at least one device in each level"));
+            }
+            for device in level.get_ref() {
+                let at = device.span().start;
+                if !devices.contains_key(device.get_ref()) {
+                    let known = suggest(device.get_ref(), devices.keys());
+                    return Err(Problem::new(
+                        at,
+                        key,
+                        format!("no device {:?} under [devices]; {known}", device.get_ref()),
+                    ));
+                }
+                if !named.insert(device.get_ref().clone()) {
+                    return Err(Problem::new(
+                        at,
+                        key,
+                        format!("device {:?} is named twice in one level", device.get_ref()),
+                    ));
+                }
+            }
+        }
+        nodes.insert(
+            name,
+            levels.iter().map(|level| level.get_ref().iter().map(|d| d.get_ref().clone()).collect()).collect(),
+        );
+    }
+    let history =
+        raw.history.map_or_else(|| Ok(PathBuf::from(DEFAULT_HISTORY)), |path| raw::absolute("history", &path))?;
+    let warnings = warnings(&nodes, &devices);
+    Ok(Config { history, nodes, devices, warnings })
+}
+
+/// Names become file names and words in messages.
+fn check_name(name: &str, table: &str, at: usize) -> Result<(), Problem> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.chars().all(legal) && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.len() <= 64 {
+        return Ok(());
+    }
+    let expected =
+        "expected a name of up to 64 letters, digits, \".\", \"_\" and \"-\" that begins with a letter or digit";
+    Err(Problem::new(at, format!("{table}.{name:?}"), expected))
+}
+
+fn warnings(nodes: &BTreeMap<String, Vec<Vec<String>>>, devices: &BTreeMap<String, Device>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if nodes.is_empty() {
+        warnings.push("no node is configured: add [nodes.NAME]".to_owned());
+    }
+    for name in devices.keys() {
+        let users = users_of(name, nodes);
+        match users[..] {
+            [] => warnings.push(format!("device {name} is used by no node")),
+            [_] => {}
+            _ => warnings.push(format!(
+                "device {name} is used by {}: turning one off turns all of them off",
+                users.join(" and ")
+            )),
+        }
+    }
+    for (name, levels) in nodes {
+        let polite = |device: &String| matches!(devices.get(device).map(|d| &d.agent), Some(AgentKind::Ssh(_)));
+        if levels.iter().flatten().all(polite) {
+            warnings.push(format!("node {name} has only ssh devices: it cannot be fenced once it no longer answers"));
+        }
+    }
+    warnings
+}
+
+/// The nodes whose levels name `device`.
+pub(crate) fn users_of<'a>(device: &str, nodes: &'a BTreeMap<String, Vec<Vec<String>>>) -> Vec<&'a str> {
+    nodes
+        .iter()
+        .filter(|(_, levels)| levels.iter().flatten().any(|name| name == device))
+        .map(|(node, _)| node.as_str())
+        .collect()
+}
+
+impl Config {
+    /// The node of this name with its devices.
+    ///
+    /// # Errors
+    /// With the nearest name, or all of them, when there is no such node.
+    pub(crate) fn node<'a>(&'a self, name: &'a str) -> Result<levels::Node<'a>, UnknownNode> {
+        let levels = self
+            .nodes
+            .get(name)
+            .ok_or_else(|| UnknownNode { name: name.to_owned(), known: suggest(name, self.nodes.keys()) })?;
+        // Every name was looked up when the file was read.
+        let device = |name: &'a String| {
+            self.devices.get(name).map(|device| levels::Device {
+                name,
+                timeout: device.timeout,
+                agent: device.agent.agent(),
+            })
+        };
+        Ok(levels::Node {
+            name,
+            levels: levels.iter().map(|level| level.iter().filter_map(device).collect()).collect(),
+        })
+    }
+}
+
+/// A node was named that the configuration does not know.
+#[derive(Debug, thiserror::Error)]
+#[error("no node {name:?} in the configuration; {known}")]
+pub(crate) struct UnknownNode {
+    name: String,
+    known: String,
+}
+
+/// `did you mean "pg1"?`, or the names there are.
+fn suggest<'a>(wrong: &str, known: impl Iterator<Item = &'a String> + Clone) -> String {
+    let nearest =
+        known.clone().map(|name| (strsim::jaro_winkler(wrong, name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let all = known.map(String::as_str).collect::<Vec<_>>().join(", ");
+    match nearest {
+        None => "there is none".to_owned(),
+        Some((score, name)) if score > 0.8 => format!("did you mean {name:?}? (there are: {all})"),
+        Some(_) => format!("there are: {all}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

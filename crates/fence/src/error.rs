@@ -1,0 +1,50 @@
+//! Everything that ends the program with words instead of a report.
+
+use std::io;
+
+use bc_model::exit::Exit;
+
+use crate::config::{ConfigError, UnknownNode};
+use crate::history::HistoryError;
+use crate::lock::LockError;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    UnknownNode(#[from] UnknownNode),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The intent could not be written, so nothing was done.
+    #[error("nothing was done: {0}")]
+    Intent(#[source] HistoryError),
+    /// The history cannot be shown.
+    #[error(transparent)]
+    History(HistoryError),
+    #[error("signals: {0}")]
+    Signals(#[source] io::Error),
+    #[error("output: {0}")]
+    Output(#[source] io::Error),
+}
+
+impl Error {
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::UnknownNode(_) => Exit::Usage,
+            Self::Lock(_) | Self::Intent(_) | Self::Signals(_) => Exit::Refused,
+            Self::History(_) | Self::Output(_) => Exit::Failed,
+        }
+    }
+
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Config(error) => Some(error.hint()),
+            Self::Lock(LockError::Busy { .. }) => Some("wait for it to end, then run this again: asking twice is safe"),
+            Self::Lock(LockError::Io { .. }) | Self::Intent(_) => Some(
+                "run as a user who may write there, or name another file with `history = \"…\"` in the configuration",
+            ),
+            Self::UnknownNode(_) | Self::History(_) | Self::Signals(_) | Self::Output(_) => None,
+        }
+    }
+}

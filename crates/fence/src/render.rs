@@ -1,0 +1,168 @@
+//! What a person reads: data on stdout, words on stderr.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use anstyle::{AnsiColor, Style};
+use bc_model::fencing::{CheckReport, Evidence, FenceAction, FenceReport, HistoryLine, NodeState};
+use serde::Serialize;
+
+use crate::agent::{Preview, seconds};
+use crate::error::Error;
+use crate::history::History;
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default();
+
+/// Prints data. A reader that went away early has what it wanted.
+///
+/// # Errors
+/// When the output cannot be written for any other reason.
+pub(crate) fn print(text: &str) -> Result<(), Error> {
+    let mut stdout = anstream::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
+        _ => Ok(()),
+    }
+}
+
+/// One line for the person who waits. That nobody reads it is no reason to stop.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{line}");
+}
+
+pub(crate) fn warn(line: &str) {
+    say(&format!("{WARNING}warning:{WARNING:#} {line}"));
+}
+
+pub(crate) fn complain(error: &Error) {
+    say(&format!("{ERROR}error:{ERROR:#} {error}"));
+    if let Some(hint) = error.hint() {
+        say(&format!("  {HINT}hint:{HINT:#} {hint}"));
+    }
+}
+
+/// `value` as JSON, ending with a newline.
+///
+/// # Errors
+/// When it cannot be represented, which the types of the reports rule out.
+pub(crate) fn json(value: &impl Serialize) -> Result<String, Error> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|error| Error::Output(error.into()))?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// One line: the node, its state, and the last answer of each device.
+pub(crate) fn report(report: &FenceReport) -> String {
+    let verdict = match (report.action, report.confirmed) {
+        (FenceAction::Off, true) => "is off: asked again, and answered off",
+        (FenceAction::Off, false) => "is not proven off",
+        (FenceAction::On, true) => "is on",
+        (FenceAction::On, false) => "is not proven on",
+        (FenceAction::Status, _) => match report.state {
+            NodeState::On => "is on",
+            NodeState::Off => "is off",
+            NodeState::Unknown => "cannot say whether it is on",
+        },
+    };
+    format!("{} {verdict}\n{}", report.node, last_answers(&report.evidence))
+}
+
+/// Each device with its last answer to `status`, or its last answer at all.
+fn last_answers(evidence: &[Evidence]) -> String {
+    let mut text = String::new();
+    for (at, answer) in evidence.iter().enumerate() {
+        if evidence[at + 1..].iter().any(|later| later.device == answer.device) {
+            continue;
+        }
+        let said = match answer.state {
+            NodeState::Unknown => "could not say".to_owned(),
+            state => format!("answered {state}"),
+        };
+        let _ = writeln!(text, "  level {}: {} {said} ({})", answer.level, answer.device, answer.detail);
+    }
+    text
+}
+
+/// Why the node is not proven off or on, device by device, and what to do.
+pub(crate) fn unconfirmed(report: &FenceReport, able: bool) {
+    let FenceReport { node, action, .. } = report;
+    say(&format!("{ERROR}error:{ERROR:#} {node} is not proven {action}"));
+    say(last_answers(&report.evidence).trim_end_matches('\n'));
+    let hint = match action {
+        FenceAction::On if !able => "none of its devices can turn it on; start the host by hand".to_owned(),
+        FenceAction::On => format!("look at the devices named above, then run `fence on {node}` again: it is safe"),
+        FenceAction::Off | FenceAction::Status => format!(
+            "do not promote a standby of {node} yet; make a device named above answer, or cut the power by hand, then run `fence off {node}` again: it is safe"
+        ),
+    };
+    say(&format!("  {HINT}hint:{HINT:#} {hint}"));
+}
+
+/// One thing that would be run.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PlannedCall {
+    pub(crate) level: u32,
+    pub(crate) device: String,
+    pub(crate) action: FenceAction,
+    pub(crate) timeout_ms: u128,
+    #[serde(flatten)]
+    pub(crate) preview: Preview,
+}
+
+pub(crate) fn plan(node: &str, action: FenceAction, calls: &[PlannedCall]) -> String {
+    let mut text = format!("{node}: {action}; nothing is run\n");
+    let mut level = 0;
+    for call in calls {
+        if call.level != level {
+            level = call.level;
+            let when = if level == 1 || action == FenceAction::On { "" } else { ", if the level before fails" };
+            let _ = writeln!(text, "level {level}{when}:");
+        }
+        let repeated =
+            if call.action == FenceAction::Status { format!(", until it answers {action}") } else { String::new() };
+        let limit = seconds(std::time::Duration::from_millis(u64::try_from(call.timeout_ms).unwrap_or(u64::MAX)));
+        let _ = writeln!(text, "  {} {}{repeated}, at most {limit}:", call.device, call.action);
+        let _ = writeln!(text, "    {}", call.preview.command.join(" ").replace('\n', "\n      "));
+        for line in &call.preview.stdin {
+            let _ = writeln!(text, "      {line}");
+        }
+    }
+    text
+}
+
+pub(crate) fn check(report: &CheckReport) -> String {
+    let mut text = String::new();
+    for device in &report.devices {
+        let verdict = if device.healthy { "ok    " } else { "FAILED" };
+        let nodes = if device.nodes.is_empty() { "no node".to_owned() } else { device.nodes.join(", ") };
+        let _ = writeln!(text, "{verdict} {} ({nodes}): {}; {}", device.device, device.state, device.detail);
+    }
+    text
+}
+
+/// One line for each request, oldest first.
+pub(crate) fn history(history: &History) -> String {
+    let mut text = String::new();
+    for (at, line) in history.lines.iter().enumerate() {
+        match line {
+            HistoryLine::Outcome(FenceReport { at, node, action, state, confirmed, by, reason, .. }) => {
+                let verdict = if *confirmed { "confirmed" } else { "NOT CONFIRMED" };
+                let _ = writeln!(text, "{at:.0} {action} {node}: {verdict}, {state}; by {by}: {reason}");
+            }
+            HistoryLine::Intent(intent) => {
+                let ended = |line: &HistoryLine| matches!(line, HistoryLine::Outcome(outcome) if (outcome.at, &outcome.node) == (intent.at, &intent.node));
+                if !history.lines[at..].iter().any(ended) {
+                    let _ = writeln!(
+                        text,
+                        "{:.0} {} {}: NO OUTCOME, it was killed or still runs; by {}: {}",
+                        intent.at, intent.action, intent.node, intent.by, intent.reason
+                    );
+                }
+            }
+        }
+    }
+    text
+}
