@@ -1,4 +1,7 @@
-//! What `vipd status --json` says about the virtual IPs of one host.
+//! What `vipd` says about the virtual IPs of one host: [`VipStatus`] (`vipd status --json`) and [`VipReport`]
+//! (`vipd assign|unassign --json`).
+
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -19,7 +22,7 @@ impl VipStatus {
 
     /// Whether this host has `address` configured, with whatever prefix length.
     #[must_use]
-    pub fn holds(&self, address: std::net::IpAddr) -> bool {
+    pub fn holds(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|held| held.address.addr() == address)
     }
 }
@@ -37,4 +40,116 @@ pub struct HeldAddress {
     /// Milliseconds until the kernel removes it unless it is renewed; absent if it stays until removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_remaining_ms: Option<u64>,
+}
+
+/// The answer of `vipd assign|unassign --json`: one object, also when the verb refused or failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VipReport {
+    /// Version of this format; readers refuse what they do not know.
+    pub schema: u32,
+    /// Whether this was only a plan: nothing was sent and nothing was changed.
+    pub dry_run: bool,
+    /// What became of each address; several only after `unassign --all`.
+    pub changes: Vec<VipChange>,
+    /// The node that the caller says it has fenced (`--after-fence`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_fence: Option<String>,
+    /// What the operator should know although the verb went on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Why the verb stopped; absent after success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What to do about the error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl VipReport {
+    /// The version written by this code.
+    pub const SCHEMA: u32 = 1;
+
+    /// A report in which nothing has happened yet.
+    #[must_use]
+    pub const fn new(dry_run: bool, after_fence: Option<String>) -> Self {
+        Self {
+            schema: Self::SCHEMA,
+            dry_run,
+            changes: Vec::new(),
+            after_fence,
+            warnings: Vec::new(),
+            error: None,
+            hint: None,
+        }
+    }
+}
+
+/// What became of one address on one interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VipChange {
+    /// The address with its prefix length.
+    pub address: IpNet,
+    /// The interface.
+    pub interface: String,
+    /// What happened, or with `dry-run` what would happen.
+    pub outcome: VipOutcome,
+    /// The steps, as they were or would be taken, in order.
+    pub steps: Vec<String>,
+    /// Gratuitous ARP packets or unsolicited neighbour advertisements that were sent.
+    #[serde(default)]
+    pub announcements: u32,
+    /// The host that answered the probe, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<VipConflict>,
+}
+
+/// The end of one change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VipOutcome {
+    /// The address was added and announced.
+    Assigned,
+    /// The address was here before; it was announced again.
+    AlreadyHeld,
+    /// Another host answered for the address; nothing was changed.
+    InUse,
+    /// The address was removed.
+    Unassigned,
+    /// The address was not here; nothing was changed.
+    NotThere,
+}
+
+/// Another host that answered for the address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VipConflict {
+    /// Its hardware address, lower case, with colons.
+    pub mac: String,
+    /// How it showed itself: `answered`, `announced`, `used` or `probing`.
+    pub how: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_reads_back_and_knows_what_it_holds() -> Result<(), Box<dyn std::error::Error>> {
+        let text =
+            r#"{"schema":1,"addresses":[{"address":"198.18.5.200/24","interface":"eth0","placed-by-vipd":true}]}"#;
+        let status: VipStatus = serde_json::from_str(text)?;
+        assert!(status.holds("198.18.5.200".parse()?));
+        assert!(!status.holds("198.18.5.20".parse()?));
+        assert_eq!(serde_json::to_string(&status)?, text);
+        Ok(())
+    }
+
+    #[test]
+    fn a_report_leaves_out_what_did_not_happen() -> Result<(), serde_json::Error> {
+        let report = VipReport::new(false, None);
+        assert_eq!(serde_json::to_string(&report)?, r#"{"schema":1,"dry-run":false,"changes":[]}"#);
+        Ok(())
+    }
 }

@@ -1,3 +1,86 @@
-//! Placeholder until the first commit of this crate.
+//! `vipd`: parse, run the verb, print, exit.
 
-fn main() {}
+use std::io;
+use std::process::ExitCode;
+
+use bc_model::exit::Exit;
+use bc_model::vip::VipReport;
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+use vipd::cli::{AssignArgs, Cli, StatusArgs, UnassignArgs, Verb};
+use vipd::error::Error;
+use vipd::render;
+use vipd::verbs::assign::{self, assign};
+use vipd::verbs::status::status;
+use vipd::verbs::unassign::{self, Which, unassign};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("VIPD_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    match cli.verb {
+        Verb::Assign(args) => run_assign(args).await,
+        Verb::Unassign(args) => run_unassign(args).await,
+        Verb::Status(args) => run_status(args).await,
+    }
+    .into()
+}
+
+async fn run_assign(args: AssignArgs) -> Exit {
+    if let Some(node) = &args.after_fence {
+        tracing::info!(address = %args.address.0, dev = args.dev, node, "the caller has fenced the old owner");
+    }
+    let request = assign::Request {
+        net: args.address.0,
+        dev: args.dev,
+        probe: (!args.no_probe).then_some(args.probe_time),
+        force: args.force,
+        dry_run: args.dry_run,
+    };
+    let mut report = VipReport::new(args.dry_run, args.after_fence);
+    let result = assign(&request, &mut report).await;
+    finish(report, result, args.json)
+}
+
+async fn run_unassign(args: UnassignArgs) -> Exit {
+    let which = match (args.address, args.dev) {
+        (Some(address), Some(dev)) => Which::One { address, dev },
+        // clap has seen to it that --all was given.
+        (_, dev) => Which::All { dev },
+    };
+    let request = unassign::Request { which, force: args.force, dry_run: args.dry_run };
+    let mut report = VipReport::new(args.dry_run, None);
+    let result = unassign(&request, &mut report).await;
+    finish(report, result, args.json)
+}
+
+async fn run_status(args: StatusArgs) -> Exit {
+    match status(&args.addresses).await {
+        Ok(status) => {
+            let printed = render::status(&status, args.json, &mut anstream::stdout(), &mut anstream::stderr());
+            exit(Exit::Done, printed)
+        }
+        Err(error) => {
+            let mut report = VipReport::new(false, None);
+            render::fail(&mut report, &error);
+            exit(error.exit(), render::report(&report, false, &mut anstream::stdout(), &mut anstream::stderr()))
+        }
+    }
+}
+
+fn finish(mut report: VipReport, result: Result<(), Error>, json: bool) -> Exit {
+    let code = result.as_ref().err().map_or(Exit::Done, Error::exit);
+    if let Err(error) = &result {
+        render::fail(&mut report, error);
+    }
+    exit(code, render::report(&report, json, &mut anstream::stdout(), &mut anstream::stderr()))
+}
+
+/// The exit code, unless it could not be told: a reader that has gone away (`vipd status | head -0`) is no error.
+fn exit(code: Exit, printed: io::Result<()>) -> Exit {
+    match printed {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe && code == Exit::Done => Exit::Failed,
+        _ => code,
+    }
+}

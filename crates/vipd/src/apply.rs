@@ -1,0 +1,125 @@
+//! Carries out effects, one after the other, and looks afterwards whether they are true.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+
+use crate::announce::{self, Announcement};
+use crate::clock;
+use crate::error::Error;
+use crate::holder::{self, Effect, Vip};
+use crate::kernel::capability::Capability;
+use crate::kernel::netlink::Netlink;
+use crate::kernel::{Address, Link, Observed};
+use crate::wire::Wire;
+
+/// The hands of the program: netlink, and the wires that are open.
+pub struct Hands {
+    netlink: Netlink,
+    wires: BTreeMap<u32, Wire>,
+}
+
+impl Hands {
+    /// Connects to the kernel.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] if there is no netlink.
+    pub fn new() -> Result<Self, Error> {
+        let netlink = Netlink::connect().map_err(|source| Error::Kernel { what: "opening netlink".into(), source })?;
+        Ok(Self { netlink, wires: BTreeMap::new() })
+    }
+
+    /// The host as it is now.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] with the kernel's answer.
+    pub async fn observe(&self) -> Result<Observed, Error> {
+        let observed = self.netlink.observe().await;
+        observed.map_err(|source| Error::Kernel { what: "listing links and addresses".into(), source })
+    }
+
+    /// The wire of `link`, opened at the first call.
+    ///
+    /// # Errors
+    /// As [`Wire::open`].
+    pub fn wire(&mut self, link: &Link) -> Result<&mut Wire, Error> {
+        use std::collections::btree_map::Entry;
+        match self.wires.entry(link.index) {
+            Entry::Occupied(open) => Ok(open.into_mut()),
+            Entry::Vacant(none) => Ok(none.insert(Wire::open(link)?)),
+        }
+    }
+
+    /// Carries out one effect; returns how many frames were announced.
+    ///
+    /// Every effect may be repeated: what is already so counts as done.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] or [`Error::MissingCapability`] when refused, [`Error::NotVerified`] when the kernel said yes
+    /// but reading back says no, [`Error::LostSecondaries`] when more went than was asked for.
+    pub async fn apply(&mut self, effect: &Effect, observed: &Observed) -> Result<u32, Error> {
+        tracing::debug!(%effect, "apply");
+        match effect {
+            Effect::Add(vip) => self.add(vip).await.map(|()| 0),
+            Effect::Announce(vip) => self.announce(vip, observed).await,
+            Effect::Remove(vip) => self.remove(vip).await.map(|()| 0),
+            Effect::PromoteSecondaries { link, on, .. } => {
+                let done = self.netlink.promote_secondaries(*link, *on).await;
+                done.map(|()| 0).map_err(|source| Error::kernel(effect.to_string(), Capability::NetAdmin, source))
+            }
+        }
+    }
+
+    async fn add(&self, vip: &Vip) -> Result<(), Error> {
+        match self.netlink.add(vip.net, vip.link).await {
+            Ok(()) => {}
+            // Another vipd was quicker; what counts is what is there.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(Error::kernel(format!("adding {vip}"), Capability::NetAdmin, source)),
+        }
+        let answers = |address: &Address| vip.is(address) && !address.tentative && !address.duplicate;
+        if self.observe().await?.addresses.iter().any(answers) {
+            Ok(())
+        } else {
+            Err(Error::NotVerified { what: format!("the kernel said that {vip} was added") })
+        }
+    }
+
+    async fn remove(&self, vip: &Vip) -> Result<(), Error> {
+        let before = self.observe().await?;
+        match self.netlink.remove(vip.net, vip.link).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => return Ok(()),
+            Err(source) => return Err(Error::kernel(format!("removing {vip}"), Capability::NetAdmin, source)),
+        }
+        let after = self.observe().await?;
+        if after.addresses.iter().any(|address| vip.is(address)) {
+            return Err(Error::NotVerified { what: format!("the kernel said that {vip} was removed") });
+        }
+        let hung_on_it =
+            before.addresses.iter().filter(|address| vip.is(address)).flat_map(|it| holder::secondaries(it, &before));
+        let stays = |address: &&Address| !after.on(vip.link).any(|other| other.net == address.net);
+        let lost: Vec<_> = hung_on_it.filter(stays).map(|address| address.net).collect();
+        if lost.is_empty() { Ok(()) } else { Err(Error::LostSecondaries { removed: vip.net, lost }) }
+    }
+
+    async fn announce(&mut self, vip: &Vip, observed: &Observed) -> Result<u32, Error> {
+        let link = observed.link_by_index(vip.link);
+        let (Some(link), Some(own)) = (link, link.and_then(|link| link.mac)) else {
+            return Err(Error::NoInterface { name: vip.dev.clone(), existing: Vec::new() });
+        };
+        let wire = self.wire(link)?;
+        let frames = announce::round(vip.net.addr(), own, link.forwards_ipv6);
+        let mut announcement = Announcement::new(clock::now());
+        let mut sent = 0;
+        while let Some(deadline) = announcement.deadline() {
+            clock::reach(deadline).await;
+            if announcement.take(clock::now()) {
+                for frame in &frames {
+                    wire.send(frame)?;
+                    sent += 1;
+                }
+            }
+        }
+        Ok(sent)
+    }
+}

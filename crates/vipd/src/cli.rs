@@ -1,0 +1,186 @@
+//! The command line: every flag once, with its help.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::address::{NamedAddress, VipAddress};
+
+/// Owns a virtual IP: probes for it, adds it, announces it, and takes it away again.
+///
+/// A virtual IP is an address that moves from host to host while its clients stay. vipd adds it to an interface only
+/// after it has asked on the wire whether another host has it (RFC 5227, RFC 4862), and then tells the neighbours where it
+/// is now (gratuitous ARP, unsolicited neighbour advertisement). It never assigns an address at boot.
+#[derive(Debug, Parser)]
+#[command(name = "vipd", version, max_term_width = 110, arg_required_else_help = true, after_long_help = EXIT)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const EXIT: &str = "\
+Exit status:
+  0  done, or there was nothing to do
+  1  failed, and whatever had been changed was put back
+  2  the command line is wrong, or names an interface that does not exist
+  3  refused, nothing was touched: in use by another host, no permission, interface down …
+  4  stopped half-way; vipd status shows what is there
+
+Privileges:
+  CAP_NET_ADMIN to add and remove addresses, CAP_NET_RAW to probe and announce; none for status and --dry-run.
+
+Environment:
+  VIPD_LOG  what to log to stderr: error, warn (default), info, debug, or filters such as vipd=debug";
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Take an address: probe, add, announce
+    #[command(long_about = ASSIGN, after_long_help = ASSIGN_EXAMPLES)]
+    Assign(AssignArgs),
+    /// Give an address up; it is no error if it is not there
+    #[command(long_about = UNASSIGN, after_long_help = UNASSIGN_EXAMPLES)]
+    Unassign(UnassignArgs),
+    /// Show the virtual IPs of this host
+    #[command(long_about = STATUS, after_long_help = STATUS_EXAMPLES)]
+    Status(StatusArgs),
+}
+
+const ASSIGN: &str = "\
+Take an address: probe for it on the wire, add it to the interface, announce it to the neighbours, and read it back.
+
+If this host holds it already, it is only announced again. If another host answers, nothing is changed, the exit status is 3, \
+and the message names that host's hardware address. The address stays until it is unassigned or the host goes down; \
+nothing renews it and nothing assigns it again at boot.";
+
+const ASSIGN_EXAMPLES: &str = "\
+Examples:
+  vipd assign 198.18.5.200/24 --dev eth0
+  vipd assign fd00:5::200/64 --dev eth0 --json
+  vipd assign 198.18.5.200/24 --dev eth0 --after-fence go1
+  vipd assign 198.18.5.200/24 --dev eth0 --dry-run";
+
+/// `vipd assign`.
+#[derive(Debug, Args)]
+pub struct AssignArgs {
+    /// The address with the prefix length of its subnet, or /32 and /128 for the address alone
+    #[arg(value_name = "ADDR/PREFIX")]
+    pub address: VipAddress,
+    /// The interface that faces the clients
+    #[arg(long, value_name = "IF")]
+    pub dev: String,
+    /// The old owner, which the caller has fenced: recorded in the report and the log; the probe is done all the same
+    #[arg(long, value_name = "NODE")]
+    pub after_fence: Option<String>,
+    /// How long to probe, if nobody answers: from 100ms to 60s; 7s is RFC 5227 to the letter
+    #[arg(long, value_name = "TIME", default_value = "700ms", value_parser = probe_time)]
+    pub probe_time: Duration,
+    /// Do not probe; for a caller that knows better than the wire
+    #[arg(long, conflicts_with = "probe_time")]
+    pub no_probe: bool,
+    /// Take the address although another host answers for it
+    #[arg(long)]
+    pub force: bool,
+    /// Say what would be done, and do nothing: no frame is sent
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the report as JSON, also when it fails
+    #[arg(long)]
+    pub json: bool,
+}
+
+const UNASSIGN: &str = "\
+Give an address up: remove it from the interface and read back that it is gone, and that no other address went with it.
+
+What is not there is already done: the exit status is 0. An address that this host has on another interface, or with \
+another prefix length, is an error, because it still answers.";
+
+const UNASSIGN_EXAMPLES: &str = "\
+Examples:
+  vipd unassign 198.18.5.200/24 --dev eth0
+  vipd unassign --all                         every address that vipd has placed on this host";
+
+/// `vipd unassign`.
+#[derive(Debug, Args)]
+pub struct UnassignArgs {
+    /// The address; the prefix length may be left out
+    #[arg(value_name = "ADDR/PREFIX", required_unless_present = "all")]
+    pub address: Option<NamedAddress>,
+    /// The interface that has it
+    #[arg(long, value_name = "IF", required_unless_present = "all")]
+    pub dev: Option<String>,
+    /// Every address that carries vipd's tag (IFA_PROTO 0x56; needs Linux 5.18)
+    #[arg(long, conflicts_with = "address")]
+    pub all: bool,
+    /// Remove even the host's own address: one that vipd did not place, and the last of its family
+    #[arg(long)]
+    pub force: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the report as JSON, also when it fails
+    #[arg(long)]
+    pub json: bool,
+}
+
+const STATUS: &str = "\
+Show the addresses that vipd has placed on this host, and those of the named ones that this host has by other means.
+
+The exit status is 0 whether or not there are any.";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  vipd status
+  vipd status 198.18.5.200 --json | jq '.addresses | length'";
+
+/// `vipd status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Look for these too, whoever placed them
+    #[arg(value_name = "ADDR")]
+    pub addresses: Vec<NamedAddress>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Reads `700ms`, `2s`, `1m`.
+fn probe_time(text: &str) -> Result<Duration, String> {
+    const EXPECTED: &str = "expected a time from 100ms to 60s, such as 700ms or 7s";
+    let span: jiff::SignedDuration = text.parse().map_err(|_| EXPECTED.to_owned())?;
+    let time = Duration::try_from(span).map_err(|_| EXPECTED.to_owned())?;
+    let range = Duration::from_millis(100)..=Duration::from_secs(60);
+    range.contains(&time).then_some(time).ok_or_else(|| EXPECTED.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_probe_time_has_a_unit_and_bounds() {
+        assert_eq!(probe_time("700ms"), Ok(Duration::from_millis(700)));
+        assert_eq!(probe_time("7s"), Ok(Duration::from_secs(7)));
+        for text in ["", "700", "-1s", "99ms", "61s", "soon"] {
+            assert!(probe_time(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_examples_in_the_help_are_valid() {
+        for example in [ASSIGN_EXAMPLES, UNASSIGN_EXAMPLES, STATUS_EXAMPLES].into_iter().flat_map(str::lines).skip(1) {
+            let words = example.split('|').next().unwrap_or(example).split("   every").next().unwrap_or_default();
+            if words.starts_with("  vipd") {
+                Cli::try_parse_from(words.split_whitespace()).unwrap_or_else(|error| panic!("{example}: {error}"));
+            }
+        }
+    }
+}

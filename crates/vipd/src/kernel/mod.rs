@@ -1,0 +1,100 @@
+//! The kernel's view of links and addresses, and the one file that changes it.
+//!
+//! [`netlink`] is the edge: only it knows the netlink crates. The types here are plain facts for the pure core.
+
+pub mod capability;
+pub mod netlink;
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+use pnet::util::MacAddr;
+
+/// The value of `IFA_PROTO` that marks an address as placed by vipd ("V"). Kernels before 5.18 do not keep it.
+pub const TAG: u8 = 0x56;
+
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its number.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its hardware address; `None` if it has none of six bytes.
+    pub mac: Option<MacAddr>,
+    /// Whether it speaks Ethernet (`ARPHRD_ETHER`) and resolves addresses on it.
+    pub ethernet: bool,
+    /// Set up by the operator (`IFF_UP`).
+    pub up: bool,
+    /// The cable is in (`IFF_LOWER_UP`).
+    pub carrier: bool,
+    /// The bridge, bond or team whose port it is: addresses belong there, not here.
+    pub port_of: Option<u32>,
+    /// `net.ipv4.conf.IF.promote_secondaries`.
+    pub promotes_secondaries: bool,
+    /// `net.ipv6.conf.IF.forwarding`: the host is a router here (R flag of RFC 4861 §4.4).
+    pub forwards_ipv6: bool,
+    /// `net.ipv6.conf.IF.disable_ipv6`.
+    pub disables_ipv6: bool,
+}
+
+/// An address that is configured on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The address with its prefix length.
+    pub net: IpNet,
+    /// Number of the interface.
+    pub link: u32,
+    /// Its `IFA_PROTO`, if the kernel keeps one.
+    pub tag: Option<u8>,
+    /// IPv4: goes when the primary address of its subnet goes, unless the link promotes secondaries.
+    pub secondary: bool,
+    /// IPv6: still in duplicate address detection, so it does not answer yet.
+    pub tentative: bool,
+    /// IPv6: detected as a duplicate, so it never answers.
+    pub duplicate: bool,
+    /// How long the kernel keeps it, in whole seconds; `None` for ever.
+    pub valid_for: Option<Duration>,
+}
+
+impl Address {
+    /// Whether vipd placed it.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.tag == Some(TAG)
+    }
+}
+
+/// The host at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// All interfaces.
+    pub links: Vec<Link>,
+    /// All addresses.
+    pub addresses: Vec<Address>,
+}
+
+impl Observed {
+    /// The interface called `name`.
+    #[must_use]
+    pub fn link(&self, name: &str) -> Option<&Link> {
+        self.links.iter().find(|link| link.name == name)
+    }
+
+    /// The interface with that number.
+    #[must_use]
+    pub fn link_by_index(&self, index: u32) -> Option<&Link> {
+        self.links.iter().find(|link| link.index == index)
+    }
+
+    /// The name of the interface with that number, or the number itself.
+    #[must_use]
+    pub fn link_name(&self, index: u32) -> String {
+        self.link_by_index(index).map_or_else(|| format!("interface {index}"), |link| link.name.clone())
+    }
+
+    /// The addresses on the interface with that number.
+    pub fn on(&self, link: u32) -> impl Iterator<Item = &Address> {
+        self.addresses.iter().filter(move |address| address.link == link)
+    }
+}

@@ -1,0 +1,217 @@
+//! The rtnetlink edge: observes links and addresses, adds and removes addresses. Nobody else touches a message.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use ipnet::IpNet;
+use netlink_packet_core::{DefaultNla, Emitable as _, NLA_F_NESTED};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
+};
+use netlink_packet_route::link::{
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+};
+use pnet::util::MacAddr;
+use rtnetlink::Handle;
+
+use super::{Address, Link, Observed, TAG};
+
+/// `IFLA_INET_CONF` (linux/if_link.h) and `IPV4_DEVCONF_PROMOTE_SECONDARIES` (linux/ip.h).
+const IFLA_INET_CONF: u16 = 1;
+const PROMOTE_SECONDARIES: u16 = 20;
+/// A lifetime that does not end.
+const FOR_EVER: u32 = u32::MAX;
+
+/// A connection to rtnetlink(7). Observing needs no privilege; changing needs `CAP_NET_ADMIN`.
+#[derive(Clone, Debug)]
+pub struct Netlink {
+    handle: Handle,
+}
+
+impl Netlink {
+    /// Connects to the network namespace of the calling thread; must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// What socket(2) says.
+    pub fn connect() -> io::Result<Self> {
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        tokio::spawn(connection);
+        Ok(Self { handle })
+    }
+
+    /// All links and addresses as they are now.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    pub async fn observe(&self) -> io::Result<Observed> {
+        let messages: Vec<LinkMessage> = self.handle.link().get().execute().try_collect().await.map_err(to_io)?;
+        let links = messages.iter().map(|message| link(message, &messages)).collect();
+        Ok(Observed { links, addresses: self.addresses().await? })
+    }
+
+    /// All addresses as they are now.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    pub async fn addresses(&self) -> io::Result<Vec<Address>> {
+        let messages: Vec<_> = self.handle.address().get().execute().try_collect().await.map_err(to_io)?;
+        Ok(messages.iter().filter_map(address).collect())
+    }
+
+    /// Adds `net` to a link, tagged as ours.
+    ///
+    /// IPv6: no duplicate address detection, because the caller has probed and the address must answer at once; and
+    /// deprecated from the start, so that the host does not choose it as source of its own connections, which
+    /// would die when the address moves (RFC 6724 §5 rule 3; keepalived does the same).
+    ///
+    /// # Errors
+    /// `AlreadyExists` if it is there; `PermissionDenied` without `CAP_NET_ADMIN`.
+    pub async fn add(&self, net: IpNet, link: u32) -> io::Result<()> {
+        let mut request = self.handle.address().add(link, net.addr(), net.prefix_len());
+        let message = request.message_mut();
+        message.header.scope =
+            if crate::address::is_link_local_v6(net.addr()) { AddressScope::Link } else { AddressScope::Universe };
+        // The builder guesses a broadcast address; the kernel makes that route by itself.
+        message.attributes = vec![
+            AddressAttribute::Local(net.addr()),
+            AddressAttribute::Address(net.addr()),
+            AddressAttribute::Protocol(AddressProtocol::Other(TAG)),
+        ];
+        if net.addr().is_ipv6() {
+            message.header.flags = AddressHeaderFlags::Nodad;
+            message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+            let mut lifetime = CacheInfo::default();
+            lifetime.ifa_valid = FOR_EVER;
+            message.attributes.push(AddressAttribute::CacheInfo(lifetime));
+        }
+        request.execute().await.map_err(to_io)
+    }
+
+    /// Removes `net` from a link.
+    ///
+    /// # Errors
+    /// `AddrNotAvailable` if it is not there; `PermissionDenied` without `CAP_NET_ADMIN`.
+    pub async fn remove(&self, net: IpNet, link: u32) -> io::Result<()> {
+        let mut message = AddressMessage::default();
+        message.header.family = if net.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        message.header.prefix_len = net.prefix_len();
+        message.header.index = link;
+        message.attributes = vec![AddressAttribute::Local(net.addr()), AddressAttribute::Address(net.addr())];
+        self.handle.address().del(message).execute().await.map_err(to_io)
+    }
+
+    /// Sets `net.ipv4.conf.IF.promote_secondaries`, by netlink because /proc/sys is read-only in most containers.
+    ///
+    /// # Errors
+    /// `PermissionDenied` without `CAP_NET_ADMIN`.
+    pub async fn promote_secondaries(&self, link: u32, on: bool) -> io::Result<()> {
+        let value = DefaultNla::new(PROMOTE_SECONDARIES, u32::from(on).to_ne_bytes().to_vec());
+        let mut values = vec![0; value.buffer_len()];
+        value.emit(&mut values);
+        let conf = AfSpecInet::Other(DefaultNla::new(IFLA_INET_CONF | NLA_F_NESTED, values));
+        let mut message = LinkMessage::default();
+        message.header.index = link;
+        message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![conf])]));
+        self.handle.link().change(message).execute().await.map_err(to_io)
+    }
+}
+
+/// The kernel's errno as an [`io::Error`]; everything else as `Other` in the library's words.
+fn to_io(error: rtnetlink::Error) -> io::Error {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.to_io(),
+        other => io::Error::other(other),
+    }
+}
+
+fn link(message: &LinkMessage, all: &[LinkMessage]) -> Link {
+    let flags = message.header.flags;
+    let mut link = Link {
+        index: message.header.index,
+        name: String::new(),
+        mac: None,
+        ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+        up: flags.contains(LinkFlags::Up),
+        carrier: flags.contains(LinkFlags::LowerUp),
+        port_of: None,
+        promotes_secondaries: false,
+        forwards_ipv6: false,
+        disables_ipv6: false,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::Address(octets) => {
+                link.mac = <[u8; 6]>::try_from(octets.as_slice()).ok().map(MacAddr::from);
+            }
+            LinkAttribute::Controller(index) => link.port_of = Some(*index).filter(|&index| takes_frames(index, all)),
+            LinkAttribute::AfSpecUnspec(families) => {
+                families.iter().for_each(|family| configuration(&mut link, family))
+            }
+            _ => {}
+        }
+    }
+    link
+}
+
+/// Whether the link with that number takes the frames of its ports (a bridge, bond or team does, a VRF does not).
+fn takes_frames(index: u32, all: &[LinkMessage]) -> bool {
+    let attributes = all.iter().filter(|message| message.header.index == index).flat_map(|message| &message.attributes);
+    attributes
+        .filter_map(|attribute| if let LinkAttribute::LinkInfo(info) = attribute { Some(info) } else { None })
+        .flatten()
+        .any(|info| matches!(info, LinkInfo::Kind(InfoKind::Bridge | InfoKind::Bond | InfoKind::Team)))
+}
+
+fn configuration(link: &mut Link, family: &AfSpecUnspec) {
+    match family {
+        AfSpecUnspec::Inet(values) => {
+            for value in values {
+                if let AfSpecInet::DevConf(conf) = value {
+                    link.promotes_secondaries = conf.promote_secondaries != 0;
+                }
+            }
+        }
+        AfSpecUnspec::Inet6(values) => {
+            for value in values {
+                if let AfSpecInet6::DevConf(conf) = value {
+                    link.forwards_ipv6 = conf.forwarding != 0;
+                    link.disables_ipv6 = conf.disable_ipv6 != 0;
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// `None` for what is no IPv4 or IPv6 address of the host.
+fn address(message: &AddressMessage) -> Option<Address> {
+    let (mut local, mut peer, mut tag, mut valid_for): (Option<IpAddr>, Option<IpAddr>, _, _) =
+        (None, None, None, None);
+    let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
+    for attribute in &message.attributes {
+        match attribute {
+            // On a point-to-point link IFA_ADDRESS is the other end; IPv6 without peer has no IFA_LOCAL.
+            AddressAttribute::Local(addr) => local = Some(*addr),
+            AddressAttribute::Address(addr) => peer = Some(*addr),
+            AddressAttribute::Protocol(protocol) => tag = Some(u8::from(*protocol)),
+            AddressAttribute::Flags(all) => flags = *all,
+            AddressAttribute::CacheInfo(info) if info.ifa_valid != FOR_EVER => {
+                valid_for = Some(Duration::from_secs(u64::from(info.ifa_valid)));
+            }
+            _ => {}
+        }
+    }
+    Some(Address {
+        net: IpNet::new(local.or(peer)?, message.header.prefix_len).ok()?,
+        link: message.header.index,
+        tag,
+        secondary: flags.contains(AddressFlags::Secondary),
+        tentative: flags.contains(AddressFlags::Tentative),
+        duplicate: flags.contains(AddressFlags::Dadfailed),
+        valid_for,
+    })
+}

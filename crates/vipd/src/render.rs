@@ -1,0 +1,92 @@
+//! Reports as words and as JSON. Data goes to stdout, words about it to stderr.
+
+use std::io::{self, Write};
+
+use bc_model::vip::{VipChange, VipOutcome, VipReport, VipStatus};
+
+use crate::error::Error;
+
+/// Prints the report of a change, and its warnings and error to `err`.
+///
+/// # Errors
+/// What the stream says.
+pub fn report(report: &VipReport, json: bool, out: &mut impl Write, err: &mut impl Write) -> io::Result<()> {
+    for warning in &report.warnings {
+        writeln!(err, "warning: {warning}")?;
+    }
+    if let Some(error) = &report.error {
+        writeln!(err, "error: {error}")?;
+    }
+    if let Some(hint) = &report.hint {
+        writeln!(err, "  hint: {hint}")?;
+    }
+    if json {
+        return as_json(report, out);
+    }
+    if report.changes.is_empty() && report.error.is_none() {
+        writeln!(err, "vipd has placed no address here; nothing to do")?;
+    }
+    report.changes.iter().try_for_each(|change| match report.dry_run {
+        true => plan(change, out),
+        false => done(change, report.after_fence.as_deref(), out),
+    })
+}
+
+fn plan(change: &VipChange, out: &mut impl Write) -> io::Result<()> {
+    if change.steps.is_empty() {
+        return writeln!(out, "{} is not on {}; nothing to do", change.address, change.interface);
+    }
+    change.steps.iter().try_for_each(|step| writeln!(out, "would {}", step_in_words(step)))
+}
+
+/// Commands are "run"; the other steps begin with their own verb.
+fn step_in_words(step: &str) -> String {
+    let is_command = step.starts_with("ip ") || step.starts_with("sysctl ");
+    if is_command { format!("run: {step}") } else { step.to_owned() }
+}
+
+fn done(change: &VipChange, after_fence: Option<&str>, out: &mut impl Write) -> io::Result<()> {
+    let VipChange { address, interface, announcements, .. } = change;
+    let fenced = after_fence.map(|node| format!(", after the fence of {node}")).unwrap_or_default();
+    match change.outcome {
+        VipOutcome::Assigned => {
+            writeln!(out, "{address} assigned to {interface}{fenced}; {announcements} announcements")
+        }
+        VipOutcome::AlreadyHeld => {
+            writeln!(out, "{address} is already on {interface}{fenced}; announced again, {announcements} announcements")
+        }
+        VipOutcome::Unassigned => writeln!(out, "{address} unassigned from {interface}"),
+        VipOutcome::NotThere => writeln!(out, "{address} is not on {interface}; nothing to do"),
+        // The error has said it.
+        VipOutcome::InUse => Ok(()),
+    }
+}
+
+/// Prints a status.
+///
+/// # Errors
+/// What the stream says.
+pub fn status(status: &VipStatus, json: bool, out: &mut impl Write, err: &mut impl Write) -> io::Result<()> {
+    if json {
+        return as_json(status, out);
+    }
+    if status.addresses.is_empty() {
+        return writeln!(err, "no virtual IP on this host");
+    }
+    status.addresses.iter().try_for_each(|held| {
+        let by = if held.placed_by_vipd { "vipd" } else { "other" };
+        let lease = held.lease_remaining_ms.map(|ms| format!(" lease {ms} ms")).unwrap_or_default();
+        writeln!(out, "{} dev {} by {by}{lease}", held.address, held.interface)
+    })
+}
+
+fn as_json(value: &impl serde::Serialize, out: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
+}
+
+/// Puts an error into a report.
+pub fn fail(report: &mut VipReport, error: &Error) {
+    report.error = Some(error.to_string());
+    report.hint = error.hint();
+}

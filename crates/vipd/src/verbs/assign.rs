@@ -1,0 +1,192 @@
+//! `vipd assign`: look, probe, add, announce.
+//!
+//! ```text
+//!  preflight ─▶ held here? ── yes ──────────────────────────▶ announce ─▶ done
+//!                   │ no
+//!                   ▼
+//!                 probe ── in use ─▶ refuse (or warn, with --force)
+//!                   │ free
+//!                   ▼
+//!                  add ─▶ read back ─▶ announce ─▶ done
+//!                            └── any error ─▶ remove again ─▶ failed and undone
+//! ```
+//!
+//! A signal stops it up to the end of the probe. From the addition on it runs to the end, which takes half a second, so
+//! that no address is ever left unannounced. SIGKILL may leave one; the next `assign` announces it.
+
+use std::time::Duration;
+
+use bc_model::vip::{VipChange, VipConflict, VipOutcome, VipReport};
+use ipnet::IpNet;
+
+use crate::apply::Hands;
+use crate::clock;
+use crate::error::Error;
+use crate::frame::claim::Claim;
+use crate::holder::{Effect, Holder, Vip};
+use crate::interrupt::Interrupt;
+use crate::kernel::Observed;
+use crate::kernel::capability::Capability;
+use crate::preflight::{self, Assignable};
+use crate::probe::{self, Next, Probe, Verdict};
+use crate::wire::Wire;
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The address with its prefix length.
+    pub net: IpNet,
+    /// Name of the interface.
+    pub dev: String,
+    /// How long to probe; `None` to skip it.
+    pub probe: Option<Duration>,
+    /// Take the address although another host has it.
+    pub force: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+/// Carries out `request`; `report` tells afterwards what was done, also if this fails.
+///
+/// # Errors
+/// Anything in [`Error`] but what only `unassign` can meet. Unless it is [`Error::NotUndone`], the host is as it was.
+pub async fn assign(request: &Request, report: &mut VipReport) -> Result<(), Error> {
+    let mut hands = Hands::new()?;
+    let observed = hands.observe().await?;
+    let Assignable { vip, link, held, warnings } = preflight::assign(request.net, &request.dev, &observed)?;
+    report.warnings.extend(warnings);
+
+    let mut holder = Holder::default();
+    holder.hold(vip.clone());
+    let mut effects = holder.reconcile(&observed);
+    if held {
+        effects.push(Effect::Announce(vip.clone()));
+    }
+    let probe = request.probe.filter(|_| !held);
+    let question = probe.map(|time| question(&vip, time));
+    let at = report.changes.len();
+    report.changes.push(VipChange {
+        address: vip.net,
+        interface: vip.dev.clone(),
+        outcome: if held { VipOutcome::AlreadyHeld } else { VipOutcome::Assigned },
+        steps: question.into_iter().chain(effects.iter().map(ToString::to_string)).collect(),
+        announcements: 0,
+        conflict: None,
+    });
+    if request.dry_run {
+        return Ok(());
+    }
+
+    // From here on the report says only what has happened.
+    let planned = report.changes.remove(at);
+    permitted(held)?;
+    let kernel = |source| Error::Kernel { what: "waiting for signals".into(), source };
+    let mut interrupt = Interrupt::listen().map_err(kernel)?;
+    let wire = hands.wire(&link)?;
+    let mut conflict = None;
+    if let Some(time) = probe {
+        wire.listen_for(vip.net.addr())?;
+        if let Verdict::InUse(claim) = ask(&vip, time, &observed, wire, &mut interrupt).await? {
+            if !request.force {
+                report.changes.push(in_use(&vip, claim));
+                return Err(Error::InUse { claim, dev: vip.dev });
+            }
+            report.warnings.push(format!(
+                "{} is in use by {} on {}; taken all the same (--force), so two hosts answer for it until that one lets go",
+                claim.address, claim.mac, vip.dev
+            ));
+            conflict = Some(conflict_of(claim));
+        }
+    }
+
+    let announcements = carry_out(&effects, &vip, held, &observed, &mut hands).await?;
+    report.changes.push(VipChange { announcements, conflict, ..planned });
+    Ok(())
+}
+
+/// The step that stands for the probe in a plan.
+fn question(vip: &Vip, time: Duration) -> String {
+    let form = if vip.net.addr().is_ipv4() { "ARP probes" } else { "neighbour solicitations from ::" };
+    format!("probe {vip}: {} {form} in {} ms", probe::PROBES, time.as_millis())
+}
+
+/// Asks for the capabilities before anything is touched; an address that is here already only needs frames.
+fn permitted(held: bool) -> Result<(), Error> {
+    let needed: &[_] = if held { &[Capability::NetRaw] } else { &[Capability::NetAdmin, Capability::NetRaw] };
+    needed.iter().find(|capability| !capability.is_effective()).map_or(Ok(()), |&c| Err(Error::MissingCapability(c)))
+}
+
+/// Probes for `vip`, up to `time`.
+async fn ask(
+    vip: &Vip,
+    time: Duration,
+    observed: &Observed,
+    wire: &mut Wire,
+    interrupt: &mut Interrupt,
+) -> Result<Verdict, Error> {
+    let address = vip.net.addr();
+    let ours: Vec<_> = observed.links.iter().filter_map(|link| link.mac).collect();
+    let own = wire.link().mac.unwrap_or_default();
+    let mut probe = Probe::new(address, own, ours, time, clock::jitter(), clock::now());
+    loop {
+        match probe.next(clock::now()) {
+            Next::Send(frame) => wire.send(&frame)?,
+            Next::Verdict(verdict) => return Ok(verdict),
+            Next::Listen(until) => tokio::select! {
+                frame = wire.receive() => probe.hear(&frame?),
+                () = clock::reach(until) => {}
+                () = interrupt.wait() => return Err(Error::Interrupted { address }),
+            },
+        }
+    }
+}
+
+/// Applies the effects; takes the address back if one of them fails, unless it was here before.
+async fn carry_out(
+    effects: &[Effect],
+    vip: &Vip,
+    held: bool,
+    observed: &Observed,
+    hands: &mut Hands,
+) -> Result<u32, Error> {
+    let mut frames = 0;
+    for effect in effects {
+        match hands.apply(effect, observed).await {
+            Ok(sent) => frames += sent,
+            Err(cause) if held => return Err(cause),
+            Err(cause) => return Err(take_back(cause, vip, hands).await),
+        }
+    }
+    Ok(frames)
+}
+
+async fn take_back(cause: Error, vip: &Vip, hands: &mut Hands) -> Error {
+    let undone = async {
+        let observed = hands.observe().await?;
+        let mut holder = Holder::default();
+        holder.release(vip.clone());
+        for effect in holder.reconcile(&observed) {
+            hands.apply(&effect, &observed).await?;
+        }
+        Ok(())
+    };
+    match undone.await {
+        Ok(()) => cause,
+        Err(undo) => Error::NotUndone { cause: Box::new(cause), undo: Box::new(undo) },
+    }
+}
+
+fn in_use(vip: &Vip, claim: Claim) -> VipChange {
+    VipChange {
+        address: vip.net,
+        interface: vip.dev.clone(),
+        outcome: VipOutcome::InUse,
+        steps: Vec::new(),
+        announcements: 0,
+        conflict: Some(conflict_of(claim)),
+    }
+}
+
+fn conflict_of(claim: Claim) -> VipConflict {
+    VipConflict { mac: claim.mac.to_string(), how: claim.manner.as_str().to_owned() }
+}

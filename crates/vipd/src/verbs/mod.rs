@@ -1,0 +1,5 @@
+//! The one-shot verbs. Each looks, refuses or acts, looks again, and fills a report; none prints.
+
+pub mod assign;
+pub mod status;
+pub mod unassign;
