@@ -1,0 +1,131 @@
+//! The states. Each owns its timers, so a timer that does not apply cannot exist.
+
+use std::fmt;
+
+use super::{Heard, Preempt, Reason, Settings};
+use crate::{AdverInterval, AdvertPriority, Instant};
+
+/// The state of a router, with what it must remember there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Waiting for Startup (§6.4.1).
+    Initialize,
+    /// Watching whether an Active router is there (§6.4.2).
+    Backup(Backup),
+    /// Holding the addresses (§6.4.3).
+    Active(Active),
+}
+
+/// A state without its memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StateName {
+    /// Waiting for Startup.
+    Initialize,
+    /// Watching whether an Active router is there.
+    Backup,
+    /// Holding the addresses.
+    Active,
+}
+
+/// What a Backup remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backup {
+    /// When it takes over unless it hears an advertisement.
+    pub active_down_timer: Instant,
+    /// The Active router's interval, learnt from its advertisements; our own until one is heard.
+    pub active_adver_interval: AdverInterval,
+    /// When it takes over from the Active router of lower priority that it hears. At or after `active_down_timer` it is moot.
+    pub preempt_timer: Option<Instant>,
+    /// The last advertisement that counted; none since this state was entered from Initialize or from a stall.
+    pub heard: Option<Heard>,
+    /// Having stepped down, it bears with an Active router of any priority.
+    pub yielding: bool,
+    /// It has listened anew after a late wake-up, and will not do so again before it hears somebody.
+    pub listened_again: bool,
+}
+
+/// What an Active router remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Active {
+    /// When it advertises next.
+    pub adver_timer: Instant,
+    /// Until when no peer can have given it up: three intervals after its last advertisement. Every Active_Down_Interval
+    /// is longer.
+    pub believed_until: Instant,
+    /// From when on a contesting advertisement makes it announce the addresses again.
+    pub reclaim_after: Instant,
+}
+
+impl State {
+    /// The state without its memory.
+    #[must_use]
+    pub const fn name(&self) -> StateName {
+        match self {
+            Self::Initialize => StateName::Initialize,
+            Self::Backup(_) => StateName::Backup,
+            Self::Active(_) => StateName::Active,
+        }
+    }
+}
+
+impl Backup {
+    /// A Backup that has heard nothing yet and waits for an Active router of this interval.
+    pub(super) fn listening(settings: &Settings, active_adver_interval: AdverInterval, now: Instant) -> Self {
+        Self {
+            active_down_timer: now + active_adver_interval.active_down_interval(settings.priority),
+            active_adver_interval,
+            preempt_timer: None,
+            heard: None,
+            yielding: false,
+            listened_again: false,
+        }
+    }
+
+    /// Whether its timer is so late that an Active router would have advertised in between.
+    pub(super) fn woke_late(&self, now: Instant) -> bool {
+        !self.listened_again && now >= self.active_down_timer + self.active_adver_interval.duration()
+    }
+
+    /// Why it takes over when its Active_Down_Timer fires.
+    pub(super) fn reason_to_take_over(&self) -> Reason {
+        match self.heard {
+            Some(Heard { priority: AdvertPriority::Resigning, source, .. }) => Reason::ActiveResigned { by: source },
+            Some(Heard { priority: AdvertPriority::Holding(_), source, .. }) => {
+                Reason::ActiveSilent { last: Some(source) }
+            }
+            None => Reason::ActiveSilent { last: None },
+        }
+    }
+
+    /// Move the timers to where they would be had they been started with the new settings.
+    pub(super) fn reconfigure(&mut self, old: &Settings, new: &Settings, now: Instant) {
+        // In v2 all routers have one interval, so the Active router's changes with ours; in v3 it is what it said.
+        let interval = match new.interval {
+            AdverInterval::V2(_) => new.interval,
+            AdverInterval::V3(_) => self.active_adver_interval,
+        };
+        // After a resignation the timer is one Skew_Time, else one Active_Down_Interval.
+        let resigned = matches!(self.heard, Some(Heard { priority: AdvertPriority::Resigning, .. }));
+        let (before, after) = if resigned {
+            (self.active_adver_interval.skew_time(old.priority), interval.skew_time(new.priority))
+        } else {
+            (self.active_adver_interval.active_down_interval(old.priority), interval.active_down_interval(new.priority))
+        };
+        self.active_down_timer = ((self.active_down_timer + after) - before).max(now);
+        self.active_adver_interval = interval;
+        match new.preempt {
+            Preempt::Immediately | Preempt::Never => self.preempt_timer = None,
+            Preempt::After(delay) => self.preempt_timer = self.preempt_timer.map(|timer| timer.min(now + delay)),
+        }
+    }
+}
+
+impl fmt::Display for StateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Initialize => "Initialize",
+            Self::Backup => "Backup",
+            Self::Active => "Active",
+        })
+    }
+}
