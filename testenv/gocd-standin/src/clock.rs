@@ -1,0 +1,15 @@
+//! The one place of this program that reads a clock or pauses.
+
+use std::time::{Duration, Instant};
+
+/// The time now, for the pure parts that take it as an argument.
+#[expect(clippy::disallowed_methods, reason = "the edge reads the clock here")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Pauses between two attempts of a loop.
+#[expect(clippy::disallowed_methods, reason = "the loops of server and agent pause here")]
+pub(crate) async fn pause(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
