@@ -1,0 +1,99 @@
+//! The daemon's configuration: one TOML file, checked as a whole before anything acts on it.
+//!
+//! ```text
+//!  text ─▶ toml ─▶ section, value ─▶ draft ─▶ rules, relations ─▶ Config ─▶ diff(old, new) ─▶ [Change]
+//!          spans   key by key,       what      within one          only what can work
+//!                  all errors        was said  instance, between them
+//! ```
+//!
+//! Whoever has a [`Config`] need not check it again: every reference holds, every interval can be carried, every address
+//! is there once. Nothing here looks at the machine; an interface that does not exist yet is no error.
+//! `docs/vipd-config.md` is the reference, `packaging/vipd.toml` the commented example that a test reads.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+mod diff;
+mod draft;
+mod instance;
+mod lint;
+mod name;
+mod problem;
+mod relations;
+mod rules;
+mod section;
+mod service;
+mod summary;
+mod value;
+
+pub use diff::{Change, Held, How, InstanceChange, apply, diff};
+pub use instance::{
+    Effect, Instance, Lease, Mode, OnConflict, PeerSet, Tracked, Unicast, Vrrp, Weight,
+};
+pub use lint::lint;
+pub use name::{InterfaceName, Name};
+pub use problem::{ConfigError, Problem};
+pub use service::{Check, Control, Hook, Principal, SyncGroup};
+pub use summary::{Election, InstanceSummary, Summary};
+
+/// Everything that `vipd run` is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The instances, by name.
+    pub instances: BTreeMap<Name, Instance>,
+    /// The check commands, by name.
+    pub checks: BTreeMap<Name, Check>,
+    /// The sync groups, by name.
+    pub sync_groups: BTreeMap<Name, SyncGroup>,
+    /// What is run for each event.
+    pub hook: Option<Hook>,
+    /// Who may speak to the daemon, and where.
+    pub control: Control,
+    /// Where Prometheus metrics and `/healthz` are served; nowhere unless told.
+    pub metrics: Option<SocketAddr>,
+}
+
+impl Config {
+    /// Reads a configuration from `text`; `file` is its name in errors.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with line, column, key, what was found and what was expected.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        let problems = problem::Problems::of(text);
+        let config = draft::read(text, &problems).and_then(|document| rules::config(document, &problems));
+        let problems = problems.into_list();
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            Some(_) | None => Err(ConfigError { file: file.to_owned(), problems }),
+        }
+    }
+
+    /// Reads the configuration file at `path`.
+    ///
+    /// # Errors
+    /// It cannot be read, is no UTF-8, or [`Config::parse`] refuses it.
+    pub fn load(path: &Path) -> Result<Self, LoadError> {
+        let file = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|source| LoadError::Unreadable { file: file.clone(), source })?;
+        Ok(Self::parse(&file, &text)?)
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read {file}: {source}")]
+    Unreadable {
+        /// As it was named.
+        file: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is wrong.
+    #[error(transparent)]
+    Wrong(#[from] ConfigError),
+}

@@ -1,0 +1,120 @@
+//! What is wrong with a file, shown where it is wrong.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Line, counted from 1.
+    pub line: usize,
+    /// Column, counted from 1 in characters.
+    pub column: usize,
+    /// The key, such as `instance "gocd": priority`; empty if the text is not TOML at all.
+    pub key: String,
+    /// What was found and what was expected.
+    pub message: String,
+    /// What to do about it, when we know.
+    pub hint: Option<String>,
+    excerpt: String,
+    caret: Range<usize>,
+}
+
+/// Everything that is wrong with one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file, as it was named.
+    pub file: String,
+    /// The problems, by line.
+    pub problems: Vec<Problem>,
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            problem.show(&self.file, f)?;
+        }
+        Ok(())
+    }
+}
+
+impl Problem {
+    fn show(&self, file: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, column, key, message, hint, excerpt, caret } = self;
+        let colon = if key.is_empty() { "" } else { ": " };
+        let gutter = " ".repeat(line.to_string().len());
+        writeln!(f, "{file}:{line}:{column}: {key}{colon}{message}")?;
+        writeln!(f, "{gutter} |")?;
+        writeln!(f, "{line} | {excerpt}")?;
+        let (before, marked) = (" ".repeat(caret.start), "^".repeat(caret.len().max(1)));
+        write!(f, "{gutter} | {before}{marked}")?;
+        match hint {
+            Some(hint) => write!(f, "\n{gutter} = hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The problems of one text while it is being read.
+#[derive(Debug)]
+pub(super) struct Problems<'t> {
+    text: &'t str,
+    found: RefCell<Vec<(usize, Problem)>>,
+}
+
+impl<'t> Problems<'t> {
+    pub(super) const fn of(text: &'t str) -> Self {
+        Self { text, found: RefCell::new(Vec::new()) }
+    }
+
+    pub(super) fn report(&self, span: Range<usize>, key: String, message: String, hint: Option<String>) {
+        let start = floor(self.text, span.start);
+        let before = &self.text[..start];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line_end = self.text[start..].find('\n').map_or(self.text.len(), |newline| start + newline);
+        let end = floor(self.text, span.end).clamp(start, line_end);
+        let column = self.text[line_start..start].chars().count();
+        let width = self.text[start..end].trim_end().chars().count();
+        let (excerpt, caret) = excerpt(&self.text[line_start..line_end], column..column + width);
+        let problem = Problem {
+            line: before.matches('\n').count() + 1,
+            column: column + 1,
+            key,
+            message: message.lines().collect::<Vec<_>>().join(" "),
+            hint,
+            excerpt,
+            caret,
+        };
+        self.found.borrow_mut().push((start, problem));
+    }
+
+    pub(super) fn into_list(self) -> Vec<Problem> {
+        let mut found = self.found.into_inner();
+        found.sort_by_key(|(start, _)| *start);
+        found.into_iter().map(|(_, problem)| problem).collect()
+    }
+}
+
+/// The part of a line that is worth showing, and where the mark is in it. A long line is cut, and no character of the
+/// file reaches a terminal that could do something there.
+fn excerpt(line: &str, mark: Range<usize>) -> (String, Range<usize>) {
+    const WIDTH: usize = 100;
+    let skipped = if mark.start > WIDTH - 20 { mark.start - 20 } else { 0 };
+    let harmless = |c: char| if c == '\t' { ' ' } else { Some(c).filter(|c| !c.is_control()).unwrap_or('\u{fffd}') };
+    let shown: String = line.trim_end().chars().skip(skipped).take(WIDTH).map(harmless).collect();
+    let room = shown.chars().count();
+    let start = mark.start - skipped;
+    let end = (mark.end - skipped).min(room.max(start + 1));
+    (shown, start..end)
+}
+
+/// The nearest character boundary at or below `at`.
+fn floor(text: &str, at: usize) -> usize {
+    text.floor_char_boundary(at)
+}

@@ -1,0 +1,87 @@
+//! Stopped at any instant: never an address half-done, and always able to run again.
+
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::world::{Outcome, World, until};
+
+#[test]
+fn a_signal_during_the_probe_leaves_nothing() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let child = host.start_vipd("assign 198.18.5.200/24 --dev eth0 --probe-time 30s");
+        until("vipd has taken the signals over", || catches(child.id(), signal));
+        kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+        let stopped = Outcome::from(child.wait_with_output().unwrap());
+        assert_eq!(
+            (stopped.code, stopped.err.as_str()),
+            (
+                Some(1),
+                "error: stopped by a signal before 198.18.5.200 was added; nothing was changed\n  hint: run it again\n"
+            )
+        );
+        assert!(!host.has("198.18.5.200"));
+    }
+}
+
+/// Whether the process has a handler for `signal` (proc(5), `SigCgt`).
+fn catches(pid: u32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
+    let is_vipd = status.starts_with("Name:\tvipd\n");
+    is_vipd && u64::from_str_radix(caught.trim(), 16).unwrap() >> (signal as u32 - 1) & 1 == 1
+}
+
+#[test]
+fn a_signal_after_the_address_was_added_lets_it_be_announced() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    let child = host.start_vipd("assign 198.18.5.200/24 --dev eth0 --no-probe");
+    until("the address is there", || host.has("198.18.5.200"));
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    let ended = Outcome::from(child.wait_with_output().unwrap());
+    assert_eq!(
+        (ended.code, ended.out.as_str()),
+        (Some(0), "198.18.5.200/24 assigned to eth0; 6 announcements\n"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn after_sigkill_at_any_instant_the_next_run_succeeds() {
+    let kills: Vec<_> = [2_u64, 60, 105, 130, 300]
+        .into_iter()
+        .map(|millis| {
+            thread::spawn(move || {
+                let Some(world) = World::new(1) else { return };
+                let host = &world.hosts[0];
+                let mut child = host.start_vipd("assign 198.18.5.200/24 --dev eth0 --probe-time 100ms");
+                thread::sleep(Duration::from_millis(millis));
+                child.kill().unwrap();
+                child.wait().unwrap();
+                let again = host.vipd("assign 198.18.5.200/24 --dev eth0 --probe-time 100ms");
+                assert_eq!(again.code, Some(0), "killed after {millis} ms: {again:?}");
+                assert!(again.out.ends_with("6 announcements\n"), "killed after {millis} ms: {again:?}");
+                assert_eq!(host.addresses()[..2], ["198.18.5.10/24", "198.18.5.200/24 secondary"]);
+            })
+        })
+        .collect();
+    kills.into_iter().for_each(|kill| kill.join().unwrap());
+}
+
+#[test]
+fn a_link_that_goes_down_in_the_middle_takes_the_address_back() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    let child = host.start_vipd("assign 198.18.5.200/24 --dev eth0 --no-probe");
+    until("the address is there", || host.has("198.18.5.200"));
+    host.namespace.ip("link set eth0 down\n");
+    let failed = Outcome::from(child.wait_with_output().unwrap());
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    assert!(failed.err.starts_with("error: sending on eth0: "), "{failed:?}");
+    assert!(!host.has("198.18.5.200"), "failed, and undone");
+}
