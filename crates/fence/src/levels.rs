@@ -201,11 +201,15 @@ impl Request<'_> {
         let begun = self.means.clock.now();
         let Answer { state, obeyed, detail } = agent.call(&call);
         let took = self.means.clock.now().saturating_sub(begun);
-        (self.means.answered)(&format!(
-            "{node}: {name}: {action}: {}{detail} ({})",
-            if obeyed { "" } else { "failed: " },
-            seconds(took)
-        ));
+        // The same answer every second is news only once.
+        let last = self.evidence.last();
+        if last.is_none_or(|last| (last.device.as_str(), last.action, &last.detail) != (*name, action, &detail)) {
+            (self.means.answered)(&format!(
+                "{node}: {name}: {action}: {}{detail} ({})",
+                if obeyed { "" } else { "failed: " },
+                seconds(took)
+            ));
+        }
         self.evidence.push(Evidence {
             level,
             device: (*name).to_owned(),

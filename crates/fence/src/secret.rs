@@ -5,6 +5,8 @@ use std::fmt;
 
 /// What stands in place of a secret.
 pub(crate) const REDACTED: &str = "***";
+/// How much of an agent's words is kept.
+const SHOWN_CHARS: usize = 400;
 
 /// Whether an option of this name holds a secret by the habits of the ClusterLabs agents.
 ///
@@ -42,7 +44,7 @@ impl fmt::Debug for OptionValue {
 /// Options by name, in the agent's own spelling.
 pub(crate) type Options = BTreeMap<String, OptionValue>;
 
-/// `text` as one line without control characters, with every secret replaced.
+/// The end of `text` as one line without control characters, with every secret replaced.
 pub(crate) fn clean(text: &str, options: &Options) -> String {
     let mut secrets: Vec<&str> =
         options.values().filter(|option| option.secret && !option.value.is_empty()).map(|o| o.value.as_str()).collect();
@@ -52,8 +54,9 @@ pub(crate) fn clean(text: &str, options: &Options) -> String {
     let words: Vec<&str> =
         without.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
     let line = words.join(" ");
-    match line.char_indices().nth(400) {
-        Some((end, _)) => format!("{} …", &line[..end]),
+    // The cause stands at the end of what a program says.
+    match line.char_indices().nth_back(SHOWN_CHARS) {
+        Some((start, _)) => format!("… {}", &line[start..]),
         None => line,
     }
 }

@@ -125,7 +125,9 @@ impl SshAgent {
     }
 
     fn read(&self, action: Action, finished: &Finished, limit: Duration) -> Answer {
-        let words = clean(&finished.stderr, &Options::new());
+        // ssh may print a banner first; the cause is its last line.
+        let last = finished.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+        let words = clean(last, &Options::new());
         let ended = ending(finished.ended, limit);
         let failure = |what: &str| {
             Answer::unknown(if words.is_empty() { format!("{what}{ended}") } else { format!("{what}{ended}: {words}") })
