@@ -37,13 +37,13 @@ Environment:
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Take an address: probe, add, announce
-    #[command(long_about = ASSIGN, after_long_help = ASSIGN_EXAMPLES)]
+    #[command(long_about = ASSIGN, after_long_help = format!("{ASSIGN_EXAMPLES}\n\n{EXIT}"))]
     Assign(AssignArgs),
     /// Give an address up; it is no error if it is not there
-    #[command(long_about = UNASSIGN, after_long_help = UNASSIGN_EXAMPLES)]
+    #[command(long_about = UNASSIGN, after_long_help = format!("{UNASSIGN_EXAMPLES}\n\n{EXIT}"))]
     Unassign(UnassignArgs),
     /// Show the virtual IPs of this host
-    #[command(long_about = STATUS, after_long_help = STATUS_EXAMPLES)]
+    #[command(long_about = STATUS, after_long_help = format!("{STATUS_EXAMPLES}\n\n{EXIT}"))]
     Status(StatusArgs),
 }
 

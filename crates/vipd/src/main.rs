@@ -1,7 +1,8 @@
 //! `vipd`: parse, run the verb, print, exit.
 
-use std::io;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use bc_model::exit::Exit;
 use bc_model::vip::VipReport;
@@ -39,7 +40,15 @@ async fn run_assign(args: AssignArgs) -> Exit {
         dry_run: args.dry_run,
     };
     let mut report = VipReport::new(args.dry_run, args.after_fence);
-    let result = assign(&request, &mut report).await;
+    // Half a second more than the probe: worth a line where somebody watches, or waits.
+    let watched = io::stderr().is_terminal() || request.probe.is_some_and(|time| time > Duration::from_secs(1));
+    let progress = |step: &str| {
+        if watched {
+            // Nobody to tell is no reason to stop.
+            let _ = writeln!(anstream::stderr(), "{step}");
+        }
+    };
+    let result = assign(&request, &mut report, &progress).await;
     finish(report, result, args.json)
 }
 

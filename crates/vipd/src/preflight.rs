@@ -28,31 +28,29 @@ pub struct Assignable {
 /// The first thing that speaks against it; nothing has been touched.
 pub fn assign(net: IpNet, dev: &str, observed: &Observed) -> Result<Assignable, Error> {
     let link = interface(dev, observed)?;
+    let dev = || link.name.clone();
     let address = net.addr();
     if !link.ethernet || link.mac.is_none() {
-        return Err(Error::NotEthernet { dev: dev.to_owned(), address });
+        return Err(Error::NotEthernet { dev: dev(), address });
     }
     if !link.up {
-        return Err(Error::Down { dev: dev.to_owned() });
+        return Err(Error::Down { dev: dev() });
     }
     if !link.carrier {
-        return Err(Error::NoCarrier { dev: dev.to_owned() });
+        return Err(Error::NoCarrier { dev: dev() });
     }
     if address.is_ipv6() && link.disables_ipv6 {
-        return Err(Error::Ipv6Disabled { dev: dev.to_owned() });
+        return Err(Error::Ipv6Disabled { dev: dev() });
     }
-
-    let vip = Vip { net, link: link.index, dev: dev.to_owned() };
-    let held = holds(address, link, observed);
-    if let Some(held) = held {
-        if held.net != net {
-            return Err(Error::OtherPrefix { dev: dev.to_owned(), held: held.net, asked: net });
-        }
-        if held.duplicate {
-            return Err(Error::Duplicate { dev: dev.to_owned(), held: held.net });
-        }
-    } else {
-        not_elsewhere(address, link, observed)?;
+    if let Some(held) = elsewhere(address, link, observed) {
+        return Err(on_other_interface(held, link, observed));
+    }
+    if let Some(held) = same_address(address, link, observed).find(|held| held.net != net) {
+        return Err(Error::OtherPrefix { dev: dev(), held: held.net, asked: net });
+    }
+    let held = same_address(address, link, observed).next();
+    if let Some(held) = held.filter(|held| held.duplicate) {
+        return Err(Error::Duplicate { dev: dev(), held: held.net });
     }
     // The interface may have a longer or shorter prefix than the request: 198.18.5.255/32 is still its broadcast.
     let subnets = || observed.on(link.index).map(|other| other.net).filter(|other| other.addr() != address);
@@ -62,40 +60,56 @@ pub fn assign(net: IpNet, dev: &str, observed: &Observed) -> Result<Assignable, 
 
     let mut warnings = Vec::new();
     if !subnets().any(|subnet| subnet.contains(&address)) {
-        warnings.push(format!("{address} belongs to no subnet of {dev}{}", own_subnets(address, subnets())));
+        warnings.push(format!("{address} belongs to no subnet of {}{}", link.name, own_subnets(address, subnets())));
     }
     if let Some(master) = link.port_of {
         let master = observed.link_name(master);
-        warnings.push(format!("{dev} is a port of {master}; an address usually belongs on {master}"));
+        warnings.push(format!("{} is a port of {master}; an address usually belongs on {master}", link.name));
     }
     if held.is_some_and(|held| !held.is_ours()) {
-        warnings.push(format!("{net} on {dev} was not placed by vipd; it is announced, and left as it is"));
+        warnings.push(format!("{net} on {} was not placed by vipd; it is announced, and left as it is", link.name));
     }
+    let vip = Vip { net, link: link.index, dev: link.name.clone() };
     Ok(Assignable { vip, link: link.clone(), held: held.is_some(), warnings })
 }
 
-/// The address on the interface called `dev` that `named` means; `None` if it is not there, nor anywhere else.
+/// A request to unassign that nothing speaks against.
+#[derive(Debug)]
+pub struct Unassignable {
+    /// What is there and has to go; empty if nothing is there. Several if the address is there with several prefixes.
+    pub vips: Vec<Vip>,
+    /// What the operator should know although it goes on.
+    pub warnings: Vec<String>,
+}
+
+/// Whether what `named` means may be removed from the interface called `dev`.
 ///
 /// # Errors
 /// What speaks against removing it, or shows that something else was meant; nothing has been touched.
-pub fn unassign<'a>(
-    named: NamedAddress,
-    dev: &str,
-    force: bool,
-    observed: &'a Observed,
-) -> Result<Option<(Vip, &'a Address)>, Error> {
+pub fn unassign(named: NamedAddress, dev: &str, force: bool, observed: &Observed) -> Result<Unassignable, Error> {
     let link = interface(dev, observed)?;
-    let Some(held) = holds(named.addr, link, observed) else {
-        not_elsewhere(named.addr, link, observed)?;
-        return Ok(None);
-    };
-    if !named.matches(&held.net) {
-        return Err(Error::OtherPrefix { dev: dev.to_owned(), held: held.net, asked: named.as_net() });
+    let also = elsewhere(named.addr, link, observed);
+    let (mut vips, mut warnings) = (Vec::new(), Vec::new());
+    for held in same_address(named.addr, link, observed) {
+        // Whoever unassigns an address wants this host to stop answering for it.
+        if !named.matches(&held.net) {
+            return Err(Error::OtherPrefix { dev: link.name.clone(), held: held.net, asked: named.as_net() });
+        }
+        if !held.is_ours() && !force && is_last_of_host(held, observed) {
+            return Err(Error::HostAddress { dev: link.name.clone(), held: held.net });
+        }
+        let vip = Vip { net: held.net, link: link.index, dev: link.name.clone() };
+        if !held.is_ours() {
+            warnings.push(format!("{vip} was not placed by vipd; it is removed because it was named"));
+        }
+        vips.push(vip);
     }
-    if !held.is_ours() && !force && is_last_of_host(held, observed) {
-        return Err(Error::HostAddress { dev: dev.to_owned(), held: held.net });
+    match also {
+        Some(held) if vips.is_empty() => return Err(on_other_interface(held, link, observed)),
+        Some(held) => warnings.push(format!("{} is also on {}", named.addr, observed.link_name(held.link))),
+        None => {}
     }
-    Ok(Some((Vip { net: held.net, link: link.index, dev: dev.to_owned() }, held)))
+    Ok(Unassignable { vips, warnings })
 }
 
 /// The interface called `dev`.
@@ -109,22 +123,25 @@ pub fn interface<'a>(dev: &str, observed: &'a Observed) -> Result<&'a Link, Erro
     })
 }
 
-fn holds<'a>(address: IpAddr, link: &Link, observed: &'a Observed) -> Option<&'a Address> {
-    observed.addresses.iter().find(|held| held.link == link.index && held.net.addr() == address)
+/// `address` on `link`, with whatever prefix lengths.
+fn same_address<'a>(address: IpAddr, link: &Link, observed: &'a Observed) -> impl Iterator<Item = &'a Address> {
+    observed.on(link.index).filter(move |held| held.net.addr() == address)
 }
 
-/// Refuses an address that this host has on another interface than `link`.
-fn not_elsewhere(address: IpAddr, link: &Link, observed: &Observed) -> Result<(), Error> {
-    // The same link-local address may well be on two interfaces: it means a different host on each.
-    let elsewhere = observed.addresses.iter().find(|held| held.net.addr() == address && held.link != link.index);
-    match elsewhere {
-        Some(held) if !address::is_link_local_v6(address) => Err(Error::OnOtherInterface {
-            address,
-            dev: link.name.clone(),
-            other: observed.link_name(held.link),
-            held: held.net,
-        }),
-        _ => Ok(()),
+/// `address` on another interface of this host than `link`.
+///
+/// The same link-local address may well be on two interfaces: it means a different host on each.
+fn elsewhere<'a>(address: IpAddr, link: &Link, observed: &'a Observed) -> Option<&'a Address> {
+    let is_it = |held: &&Address| held.net.addr() == address && held.link != link.index;
+    observed.addresses.iter().find(is_it).filter(|_| !address::is_link_local_v6(address))
+}
+
+fn on_other_interface(held: &Address, link: &Link, observed: &Observed) -> Error {
+    Error::OnOtherInterface {
+        address: held.net.addr(),
+        dev: link.name.clone(),
+        other: observed.link_name(held.link),
+        held: held.net,
     }
 }
 

@@ -7,6 +7,7 @@ fn link(index: u32) -> Link {
     Link {
         index,
         name: format!("eth{index}"),
+        alternatives: Vec::new(),
         mac: None,
         ethernet: true,
         up: true,

@@ -20,6 +20,8 @@ pub struct Link {
     pub index: u32,
     /// Its name.
     pub name: String,
+    /// Other names it goes by (`ip link property`), as udev gives them.
+    pub alternatives: Vec<String>,
     /// Its hardware address; `None` if it has none of six bytes.
     pub mac: Option<MacAddr>,
     /// Whether it speaks Ethernet (`ARPHRD_ETHER`) and resolves addresses on it.
@@ -75,10 +77,11 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// The interface called `name`.
+    /// The interface called `name`, by its own name or an alternative one.
     #[must_use]
     pub fn link(&self, name: &str) -> Option<&Link> {
-        self.links.iter().find(|link| link.name == name)
+        let by_alternative = || self.links.iter().find(|link| link.alternatives.iter().any(|other| other == name));
+        self.links.iter().find(|link| link.name == name).or_else(by_alternative)
     }
 
     /// The interface with that number.

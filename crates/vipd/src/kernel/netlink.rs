@@ -13,6 +13,7 @@ use netlink_packet_route::address::{
 };
 use netlink_packet_route::link::{
     AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+    Prop,
 };
 use pnet::util::MacAddr;
 use rtnetlink::Handle;
@@ -132,6 +133,7 @@ fn link(message: &LinkMessage, all: &[LinkMessage]) -> Link {
     let mut link = Link {
         index: message.header.index,
         name: String::new(),
+        alternatives: Vec::new(),
         mac: None,
         ethernet: message.header.link_layer_type == LinkLayerType::Ether,
         up: flags.contains(LinkFlags::Up),
@@ -144,6 +146,7 @@ fn link(message: &LinkMessage, all: &[LinkMessage]) -> Link {
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::PropList(properties) => link.alternatives.extend(properties.iter().filter_map(alternative)),
             LinkAttribute::Address(octets) => {
                 link.mac = <[u8; 6]>::try_from(octets.as_slice()).ok().map(MacAddr::from);
             }
@@ -155,6 +158,10 @@ fn link(message: &LinkMessage, all: &[LinkMessage]) -> Link {
         }
     }
     link
+}
+
+fn alternative(property: &Prop) -> Option<String> {
+    if let Prop::AltIfName(name) = property { Some(name.clone()) } else { None }
 }
 
 /// Whether the link with that number takes the frames of its ports (a bridge, bond or team does, a VRF does not).

@@ -7,6 +7,7 @@ fn link(index: u32, name: &str) -> Link {
     Link {
         index,
         name: name.into(),
+        alternatives: Vec::new(),
         mac: Some(MacAddr(2, 0, 0, 0, 0, 1)),
         ethernet: true,
         up: true,
@@ -166,18 +167,18 @@ fn a_bridge_port_goes_on_with_a_warning() {
     assert_eq!(warnings, ["eth0 is a port of eth1; an address usually belongs on eth1"]);
 }
 
-fn unassigned(named: &str, dev: &str, host: &Observed) -> Result<Option<String>, String> {
+fn unassigned(named: &str, dev: &str, host: &Observed) -> Result<Vec<String>, String> {
     let found = unassign(named.parse().unwrap(), dev, false, host).map_err(|error| error.to_string())?;
-    Ok(found.map(|(vip, _)| vip.to_string()))
+    Ok(found.vips.iter().map(ToString::to_string).collect())
 }
 
 #[test]
 fn what_is_there_is_found_with_and_without_its_prefix() {
     let host = host_with(&[("198.18.5.200/24", 2, Some(TAG)), ("fd00:5::200/64", 2, Some(TAG))]);
-    assert_eq!(unassigned("198.18.5.200/24", "eth0", &host), Ok(Some("198.18.5.200/24 dev eth0".into())));
-    assert_eq!(unassigned("198.18.5.200", "eth0", &host), Ok(Some("198.18.5.200/24 dev eth0".into())));
-    assert_eq!(unassigned("fd00:5::200", "eth0", &host), Ok(Some("fd00:5::200/64 dev eth0".into())));
-    assert_eq!(unassigned("198.18.5.201/24", "eth0", &host), Ok(None));
+    assert_eq!(unassigned("198.18.5.200/24", "eth0", &host), Ok(vec!["198.18.5.200/24 dev eth0".into()]));
+    assert_eq!(unassigned("198.18.5.200", "eth0", &host), Ok(vec!["198.18.5.200/24 dev eth0".into()]));
+    assert_eq!(unassigned("fd00:5::200", "eth0", &host), Ok(vec!["fd00:5::200/64 dev eth0".into()]));
+    assert_eq!(unassigned("198.18.5.201/24", "eth0", &host), Ok(vec![]));
 }
 
 #[test]
@@ -196,7 +197,30 @@ fn the_hosts_own_address_is_kept_unless_forced() {
     assert_eq!(unassigned("198.18.5.11/24", "eth0", &host), Err(own.into()));
     assert!(unassigned("fe80::11", "eth0", &host).is_err(), "the link-local address too");
     let forced = unassign("198.18.5.11/24".parse().unwrap(), "eth0", true, &host).unwrap();
-    assert!(forced.is_some());
+    assert_eq!(forced.vips.len(), 1);
     let by_hand = unassigned("198.18.6.200/24", "eth1", &host);
-    assert_eq!(by_hand, Ok(Some("198.18.6.200/24 dev eth1".into())), "a VIP that was added by hand can go");
+    assert_eq!(by_hand, Ok(vec!["198.18.6.200/24 dev eth1".into()]), "a VIP that was added by hand can go");
+}
+
+#[test]
+fn every_prefix_of_an_address_goes_when_none_is_named() {
+    let host = host_with(&[("198.18.5.200/24", 2, Some(TAG)), ("198.18.5.200/32", 2, Some(TAG))]);
+    let both = vec!["198.18.5.200/24 dev eth0".to_owned(), "198.18.5.200/32 dev eth0".to_owned()];
+    assert_eq!(unassigned("198.18.5.200", "eth0", &host), Ok(both));
+    assert!(unassigned("198.18.5.200/24", "eth0", &host).is_err(), "it would still answer");
+}
+
+#[test]
+fn an_address_that_is_on_two_interfaces_can_be_taken_from_one() {
+    let host = host_with(&[("198.18.5.200/24", 2, Some(TAG)), ("198.18.5.200/24", 3, Some(TAG))]);
+    let found = unassign("198.18.5.200/24".parse().unwrap(), "eth0", false, &host).unwrap();
+    assert_eq!((found.vips.len(), found.warnings), (1, vec!["198.18.5.200 is also on eth1".to_owned()]));
+}
+
+#[test]
+fn an_interface_is_found_by_its_alternative_name_and_reported_by_its_own() {
+    let mut host = host();
+    host.links[1].alternatives.push("enp0s31f6".into());
+    let assignable = assign("198.18.5.200/24".parse().unwrap(), "enp0s31f6", &host).unwrap();
+    assert_eq!(assignable.vip.dev, "eth0");
 }

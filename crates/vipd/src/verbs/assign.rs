@@ -46,11 +46,12 @@ pub struct Request {
     pub dry_run: bool,
 }
 
-/// Carries out `request`; `report` tells afterwards what was done, also if this fails.
+/// Carries out `request`; `report` tells afterwards what was done, also if this fails; `progress` is told before each
+/// step that takes time.
 ///
 /// # Errors
 /// Anything in [`Error`] but what only `unassign` can meet. Unless it is [`Error::NotUndone`], the host is as it was.
-pub async fn assign(request: &Request, report: &mut VipReport) -> Result<(), Error> {
+pub async fn assign(request: &Request, report: &mut VipReport, progress: &dyn Fn(&str)) -> Result<(), Error> {
     let mut hands = Hands::new()?;
     let observed = hands.observe().await?;
     let Assignable { vip, link, held, warnings } = preflight::assign(request.net, &request.dev, &observed)?;
@@ -63,13 +64,13 @@ pub async fn assign(request: &Request, report: &mut VipReport) -> Result<(), Err
         effects.push(Effect::Announce(vip.clone()));
     }
     let probe = request.probe.filter(|_| !held);
-    let question = probe.map(|time| question(&vip, time));
+    let asking = probe.map(|time| question(&vip, time));
     let at = report.changes.len();
     report.changes.push(VipChange {
         address: vip.net,
         interface: vip.dev.clone(),
         outcome: if held { VipOutcome::AlreadyHeld } else { VipOutcome::Assigned },
-        steps: question.into_iter().chain(effects.iter().map(ToString::to_string)).collect(),
+        steps: asking.into_iter().chain(effects.iter().map(ToString::to_string)).collect(),
         announcements: 0,
         conflict: None,
     });
@@ -86,6 +87,7 @@ pub async fn assign(request: &Request, report: &mut VipReport) -> Result<(), Err
     let mut conflict = None;
     if let Some(time) = probe {
         wire.listen_for(vip.net.addr())?;
+        progress(&question(&vip, time));
         if let Verdict::InUse(claim) = ask(&vip, time, &observed, wire, &mut interrupt).await? {
             if !request.force {
                 report.changes.push(in_use(&vip, claim));
@@ -99,7 +101,10 @@ pub async fn assign(request: &Request, report: &mut VipReport) -> Result<(), Err
         }
     }
 
+    progress(&format!("add and announce {vip}"));
     let announcements = carry_out(&effects, &vip, held, &observed, &mut hands).await?;
+    let untagged = last_look(&vip, &hands).await?;
+    report.warnings.extend(untagged.filter(|_| !held));
     report.changes.push(VipChange { announcements, conflict, ..planned });
     Ok(())
 }
@@ -158,6 +163,17 @@ async fn carry_out(
         }
     }
     Ok(frames)
+}
+
+/// Whether the address is still there after it was announced; a warning if it has lost its tag.
+async fn last_look(vip: &Vip, hands: &Hands) -> Result<Option<String>, Error> {
+    let observed = hands.observe().await?;
+    let Some(address) = observed.addresses.iter().find(|address| vip.is(address)) else {
+        let what = format!("{vip} was added and announced (does a network manager remove what it did not configure?)");
+        return Err(Error::NotVerified { what });
+    };
+    let warning = "this kernel does not keep vipd's tag (Linux 5.18 does): unassign --all will not find the address";
+    Ok((!address.is_ours()).then(|| warning.to_owned()))
 }
 
 async fn take_back(cause: Error, vip: &Vip, hands: &mut Hands) -> Error {

@@ -88,19 +88,15 @@ pub async fn unassign(request: &Request, report: &mut VipReport) -> Result<(), E
 /// The addresses that are there and have to go.
 fn find(request: &Request, observed: &Observed, report: &mut VipReport) -> Result<Vec<Vip>, Error> {
     match &request.which {
-        Which::One { address, dev } => match preflight::unassign(*address, dev, request.force, observed)? {
-            Some((vip, held)) => {
-                if !held.is_ours() {
-                    report.warnings.push(format!("{vip} was not placed by vipd; it is removed because it was named"));
-                }
-                Ok(vec![vip])
-            }
-            None => {
+        Which::One { address, dev } => {
+            let found = preflight::unassign(*address, dev, request.force, observed)?;
+            report.warnings.extend(found.warnings);
+            if found.vips.is_empty() {
                 let vip = Vip { net: address.as_net(), link: 0, dev: dev.clone() };
                 report.changes.push(change(&vip, VipOutcome::NotThere, &[]));
-                Ok(Vec::new())
             }
-        },
+            Ok(found.vips)
+        }
         Which::All { dev } => {
             let only = dev.as_deref().map(|dev| preflight::interface(dev, observed)).transpose()?;
             let ours = observed.addresses.iter().filter(|address| address.is_ours());

@@ -21,7 +21,7 @@ fn a_signal_during_the_probe_leaves_nothing() {
             (stopped.code, stopped.err.as_str()),
             (
                 Some(1),
-                "error: stopped by a signal before 198.18.5.200 was added; nothing was changed\n  hint: run it again\n"
+                "probe 198.18.5.200/24 dev eth0: 3 ARP probes in 30000 ms\nerror: stopped by a signal before 198.18.5.200 was added; nothing was changed\n  hint: run it again\n"
             )
         );
         assert!(!host.has("198.18.5.200"));
@@ -84,4 +84,16 @@ fn a_link_that_goes_down_in_the_middle_takes_the_address_back() {
     assert_eq!(failed.code, Some(1), "{failed:?}");
     assert!(failed.err.starts_with("error: sending on eth0: "), "{failed:?}");
     assert!(!host.has("198.18.5.200"), "failed, and undone");
+}
+
+#[test]
+fn an_address_that_is_taken_away_while_it_is_announced_is_not_called_assigned() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    let child = host.start_vipd("assign 198.18.5.200/24 --dev eth0 --no-probe");
+    until("the address is there", || host.has("198.18.5.200"));
+    host.namespace.ip("address del 198.18.5.200/24 dev eth0\n");
+    let failed = Outcome::from(child.wait_with_output().unwrap());
+    assert_eq!((failed.code, failed.out.as_str()), (Some(1), ""), "{failed:?}");
+    assert!(failed.err.contains("but reading back shows otherwise"), "{failed:?}");
 }
