@@ -76,6 +76,6 @@ fn an_address_on_another_interface_or_with_another_prefix_is_refused() {
         assert_eq!(refused.code, Some(3), "{refused:?}");
         assert!(refused.err.starts_with(&format!("error: {sentence}\n  hint: vipd unassign ")), "{refused:?}");
     }
-    let arp = sniffer.frames().iter().filter(|seen| seen.frame[12..14] == [8, 6]).count();
+    let arp = sniffer.frames().iter().filter(|frame| frame[12..14] == [8, 6]).count();
     assert_eq!(arp, 0, "and nobody was bothered");
 }

@@ -1,24 +1,18 @@
-//! An observer that owns the wire: every frame on the bridge, with the moment it was seen.
+//! An observer that owns the wire: every frame on the bridge, in order.
 
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pnet::datalink::{self, Channel, Config};
 
 use crate::world::World;
 
-/// One frame.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    pub at: Instant,
-    pub frame: Vec<u8>,
-}
-
+/// Watches until it is dropped.
 pub struct Sniffer {
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<Vec<u8>>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -38,7 +32,7 @@ impl Sniffer {
             open.send(()).expect("the test waits");
             while !until.load(Ordering::Relaxed) {
                 match receiver.next() {
-                    Ok(frame) => to.lock().expect("lock").push(Seen { at: Instant::now(), frame: frame.to_vec() }),
+                    Ok(frame) => to.lock().expect("lock").push(frame.to_vec()),
                     Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
                     Err(error) => panic!("the observer went blind: {error}"),
                 }
@@ -50,7 +44,7 @@ impl Sniffer {
     }
 
     /// Everything seen so far, after a moment for what is still on its way.
-    pub fn frames(&self) -> Vec<Seen> {
+    pub fn frames(&self) -> Vec<Vec<u8>> {
         std::thread::sleep(Duration::from_millis(50));
         self.seen.lock().expect("lock").clone()
     }
