@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 
-const AGENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../images/box/sbin/fence_drill");
+const AGENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../images/box/files/usr/sbin/fence_drill");
 
 /// What the switch does when it is told to turn a host off or on.
 #[derive(Clone, Copy)]
