@@ -16,6 +16,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use toml::de::DeTable;
+
 mod diff;
 mod draft;
 mod instance;
@@ -30,14 +32,12 @@ mod summary;
 mod value;
 
 pub use diff::{Change, Held, How, InstanceChange, apply, diff};
-pub use instance::{
-    Effect, Instance, Lease, Mode, OnConflict, PeerSet, Tracked, Unicast, Vrrp, Weight,
-};
+pub use instance::{Effect, Instance, LeaseSetting, Mode, OnConflict, PeerSet, Tracked, Unicast, Vrrp, Weight};
 pub use lint::lint;
 pub use name::{InterfaceName, Name};
 pub use problem::{ConfigError, Problem};
 pub use service::{Check, Control, Hook, Principal, SyncGroup};
-pub use summary::{Election, InstanceSummary, Summary};
+pub use summary::{Election, InstanceSummary, Summary, describe_lease};
 
 /// Everything that `vipd run` is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,7 +63,15 @@ impl Config {
     /// Everything that is wrong, each with line, column, key, what was found and what was expected.
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
         let problems = problem::Problems::of(text);
-        let config = draft::read(text, &problems).and_then(|document| rules::config(document, &problems));
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let config = if errors.is_empty() {
+            rules::config(&draft::read(table.get_ref(), &problems))
+        } else {
+            for error in errors {
+                problems.report(error.span().unwrap_or(0..0), String::new(), error.message().to_owned(), None);
+            }
+            None
+        };
         let problems = problems.into_list();
         match config {
             Some(config) if problems.is_empty() => Ok(config),

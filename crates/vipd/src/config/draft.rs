@@ -9,7 +9,7 @@ use toml::de::DeTable;
 use vrrp::wire::ChecksumForm;
 use vrrp::{Priority, Version, Vrid};
 
-use super::instance::{Effect, Lease, OnConflict, Tracked};
+use super::instance::{Effect, LeaseSetting, OnConflict, Tracked};
 use super::name::{InterfaceName, Name};
 use super::problem::Problems;
 use super::section::{At, Section};
@@ -19,7 +19,7 @@ use super::value;
 /// The whole file.
 #[derive(Debug)]
 pub(super) struct Document<'a> {
-    pub(super) lease: Option<Lease>,
+    pub(super) lease: Option<At<LeaseSetting>>,
     pub(super) instances: Vec<InstanceDraft<'a>>,
     pub(super) checks: Vec<CheckDraft<'a>>,
     pub(super) sync_groups: Vec<GroupDraft<'a>>,
@@ -52,7 +52,7 @@ pub(super) struct InstanceDraft<'a> {
     pub(super) unicast: Option<UnicastDraft<'a>>,
     pub(super) interfaces: Option<At<Vec<OpenlyTracked<InterfaceName>>>>,
     pub(super) checks: Option<At<Vec<OpenlyTracked<Name>>>>,
-    pub(super) lease: Option<At<Lease>>,
+    pub(super) lease: Option<At<LeaseSetting>>,
     pub(super) on_conflict: Option<At<OnConflict>>,
     pub(super) restore_limit: Option<At<u32>>,
 }
@@ -103,7 +103,7 @@ pub(super) struct GroupDraft<'a> {
 pub(super) fn read<'a>(table: &'a DeTable<'a>, problems: &'a Problems<'a>) -> Document<'a> {
     let root = Section::root(table, problems);
     let document = Document {
-        lease: root.get("lease", value::lease).map(At::into_inner),
+        lease: root.get("lease", value::lease),
         instances: root.tables("instance").into_iter().map(instance).collect(),
         checks: root.tables("check").into_iter().map(check).collect(),
         sync_groups: root.tables("sync-group").into_iter().map(sync_group).collect(),
@@ -117,7 +117,7 @@ pub(super) fn read<'a>(table: &'a DeTable<'a>, problems: &'a Problems<'a>) -> Do
 
 fn instance(section: Section<'_>) -> InstanceDraft<'_> {
     let addresses = |key| section.list(key, "addresses", value::virtual_address);
-    InstanceDraft {
+    let draft = InstanceDraft {
         name: section.need("name", value::name),
         mode: section.need("mode", value::one_of(MODE)),
         interface: section.need("interface", value::interface),
@@ -140,22 +140,26 @@ fn instance(section: Section<'_>) -> InstanceDraft<'_> {
         on_conflict: section.get("on-conflict", value::one_of(value::ON_CONFLICT)),
         restore_limit: section.get("restore-limit", value::count(0..=1000, "0 to 1000 times a minute")),
         section,
-    }
+    };
+    draft.section.finish();
+    draft
 }
 
 fn unicast(section: Section<'_>) -> UnicastDraft<'_> {
     let peers = section.list("peers", "addresses of hosts", value::host_address);
-    UnicastDraft {
+    let draft = UnicastDraft {
         peers,
         source: section.get("source", value::host_address),
         minimum_ttl: section.get("minimum-ttl", value::ttl),
         section,
-    }
+    };
+    draft.section.finish();
+    draft
 }
 
 fn check(section: Section<'_>) -> CheckDraft<'_> {
     let least = Duration::from_millis(10);
-    CheckDraft {
+    let draft = CheckDraft {
         name: section.need("name", value::name),
         command: command(&section),
         interval: section.get("interval", value::duration(least)).map_or(Duration::from_secs(1), At::into_inner),
@@ -165,7 +169,9 @@ fn check(section: Section<'_>) -> CheckDraft<'_> {
         effect: section.get("weight", value::effect).map_or(Effect::Fault, At::into_inner),
         user: section.get("user", value::account).map(At::into_inner),
         section,
-    }
+    };
+    draft.section.finish();
+    draft
 }
 
 /// `command`: a program by its absolute path, so that no `PATH` decides what runs, and its arguments.
@@ -193,13 +199,15 @@ fn command(section: &Section<'_>) -> Option<Vec<String>> {
 }
 
 fn sync_group(section: Section<'_>) -> GroupDraft<'_> {
-    GroupDraft {
+    let draft = GroupDraft {
         name: section.need("name", value::name),
         instances: section.list("instances", "names of instances", value::name),
         interfaces: section.list("track-interfaces", "interfaces", value::tracked(value::interface)),
         checks: section.list("checks", "names of checks", value::tracked(value::name)),
         section,
-    }
+    };
+    draft.section.finish();
+    draft
 }
 
 fn hook(section: Section<'_>) -> Option<Hook> {

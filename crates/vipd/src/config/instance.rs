@@ -9,6 +9,7 @@ use vrrp::wire::ChecksumForm;
 use vrrp::{AdverInterval, Family, Peers, Preempt, Priority, Settings, Vrid};
 
 use super::name::{InterfaceName, Name};
+use crate::lease::{Enforcement, LeasePlan, PlanError};
 
 /// Addresses that are held together or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct Instance {
     /// Who decides when they are held.
     pub mode: Mode,
     /// Whether the kernel lets go of them when the daemon no longer renews them.
-    pub lease: Lease,
+    pub lease: LeaseSetting,
     /// What to do when another host claims one of them.
     pub on_conflict: OnConflict,
     /// How many times a minute an address that somebody else removed is put back, before stepping down; 0 is at once.
@@ -112,7 +113,7 @@ pub struct Weight(NonZeroI16);
 
 /// Whether the kernel lets go of the addresses when the daemon no longer renews them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lease {
+pub enum LeaseSetting {
     /// No: they stay until they are removed.
     Off,
     /// Yes, before any peer may take over.
@@ -172,6 +173,27 @@ impl Instance {
         self.addresses.iter().chain(unadvertised).copied()
     }
 
+    /// What the kernel is to enforce by these means, or `None` if nothing: `lease = false`, or the address owner, whose
+    /// addresses are the interface's own.
+    ///
+    /// # Errors
+    /// The lease is too short to be renewed, or too long. Never for an instance of a [`Config`](super::Config).
+    pub fn lease_plan(&self, enforcement: Enforcement) -> Result<Option<LeasePlan>, PlanError> {
+        let patience = self.vrrp().map(|vrrp| (vrrp.interval.duration(), vrrp.peers_patience()));
+        match (self.lease, patience) {
+            _ if self.vrrp().is_some_and(|vrrp| vrrp.priority.is_owner()) => Ok(None),
+            (LeaseSetting::Off, _) => Ok(None),
+            (LeaseSetting::Automatic, None) => LeasePlan::managed(LeasePlan::MANAGED, enforcement).map(Some),
+            (LeaseSetting::Fixed(length), None) => LeasePlan::managed(length, enforcement).map(Some),
+            (LeaseSetting::Automatic, Some((interval, patience))) => {
+                LeasePlan::elected(interval, patience.min(LeasePlan::LONGEST), enforcement).map(Some)
+            }
+            (LeaseSetting::Fixed(length), Some((interval, _))) => {
+                LeasePlan::elected(interval, length, enforcement).map(Some)
+            }
+        }
+    }
+
     /// The VRRP router, if it is one.
     #[must_use]
     pub const fn vrrp(&self) -> Option<&Vrrp> {
@@ -207,9 +229,9 @@ impl Vrrp {
         if self.priority.is_owner() {
             return self.priority;
         }
-        let sum = states.into_iter().fold(i32::from(self.priority.get()), |sum, (weight, up)| {
-            sum.saturating_add(i32::from(weight.when(up)))
-        });
+        let sum = states
+            .into_iter()
+            .fold(i32::from(self.priority.get()), |sum, (weight, up)| sum.saturating_add(i32::from(weight.when(up))));
         u8::try_from(sum.clamp(1, 254)).ok().and_then(Priority::backup).unwrap_or(self.priority)
     }
 

@@ -3,6 +3,8 @@
 use std::borrow::Borrow;
 use std::fmt;
 
+use super::value::quoted;
+
 /// The name of an instance, a check or a sync group.
 ///
 /// 1 to 64 letters, digits, `-`, `_` and `.`, the first a letter or digit: it becomes a metric label, an argument of
@@ -46,11 +48,14 @@ impl InterfaceName {
     pub fn new(text: &str) -> Result<Self, String> {
         if text.len() > Self::MAX {
             let length = text.len();
-            return Err(format!("found {text:?} ({length} bytes), expected an interface name of 1 to 15 bytes"));
+            return Err(format!(
+                "found {} ({length} bytes), expected an interface name of 1 to 15 bytes",
+                quoted(text)
+            ));
         }
         let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':');
         if text.is_empty() || text == "." || text == ".." || text.contains(bad) {
-            return Err(format!("found {text:?}, expected an interface name without spaces, `/` and `:`"));
+            return Err(format!("found {}, expected an interface name without spaces, `/` and `:`", quoted(text)));
         }
         Ok(Self(text.to_owned()))
     }
@@ -111,7 +116,7 @@ mod tests {
         for good in ["eth0", "eth0.100", "br-lan@x", "abcdefghijklmno"] {
             assert!(InterfaceName::new(good).is_ok(), "{good}");
         }
-        for bad in ["", ".", "..", "a/b", "eth0:1", "et h0", "abcdefghijklmnop", "ethéééééé"] {
+        for bad in ["", ".", "..", "a/b", "eth0:1", "et h0", "abcdefghijklmnop", "etheéééééé"] {
             assert!(InterfaceName::new(bad).is_err(), "{bad}");
         }
     }

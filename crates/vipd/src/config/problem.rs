@@ -83,7 +83,7 @@ impl<'t> Problems<'t> {
         let width = self.text[start..end].trim_end().chars().count();
         let (excerpt, caret) = excerpt(&self.text[line_start..line_end], column..column + width);
         let problem = Problem {
-            line: before.matches('\n').count() + 1,
+            line: self.line_at(start),
             column: column + 1,
             key,
             message: message.lines().collect::<Vec<_>>().join(" "),
@@ -92,6 +92,11 @@ impl<'t> Problems<'t> {
             caret,
         };
         self.found.borrow_mut().push((start, problem));
+    }
+
+    /// The line of a byte, counted from 1.
+    pub(super) fn line_at(&self, at: usize) -> usize {
+        self.text[..floor(self.text, at)].matches('\n').count() + 1
     }
 
     pub(super) fn into_list(self) -> Vec<Problem> {

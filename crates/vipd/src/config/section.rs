@@ -85,11 +85,16 @@ impl<'a> Section<'a> {
         self.table.contains_key(key)
     }
 
+    /// Whether the key is there and is a list of nothing.
+    pub(super) fn is_empty_list(&self, key: &str) -> bool {
+        self.table.get(key).and_then(|value| value.get_ref().as_array()).is_some_and(|array| array.is_empty())
+    }
+
     /// The table under `key`.
     pub(super) fn table(&self, key: &'static str) -> Option<Section<'a>> {
         let value = self.value(key)?;
         match value.get_ref().as_table() {
-            Some(table) => Some(self.below(table, value.span(), format!("[{key}]"))),
+            Some(table) => Some(self.below(table, value.span(), key.to_owned())),
             None => {
                 let found = value::describe(value.get_ref());
                 self.report(value.span(), key, format!("found {found}, expected a table: [{key}]"));
@@ -110,7 +115,8 @@ impl<'a> Section<'a> {
         let section = |(index, item): (usize, &'a Spanned<DeValue<'a>>)| {
             let table = item.get_ref().as_table()?;
             let name = table.get("name").and_then(|name| name.get_ref().as_str());
-            let title = name.map_or_else(|| format!("{key} {}", index + 1), |name| format!("{key} {name:?}"));
+            let title =
+                name.map_or_else(|| format!("{key} {}", index + 1), |name| format!("{key} {}", value::quoted(name)));
             Some(self.below(table, item.span(), title))
         };
         array.iter().enumerate().filter_map(section).collect()
@@ -122,9 +128,19 @@ impl<'a> Section<'a> {
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
             if !asked.contains(&name) {
-                self.report(key.span(), "", format!("unknown key `{name}`; {}", suggest(name, &asked)));
+                self.report(key.span(), "", format!("unknown key {}; {}", value::quoted(name), suggest(name, &asked)));
             }
         }
+    }
+
+    /// The line of a place in the file.
+    pub(super) fn line_of(&self, span: Range<usize>) -> usize {
+        self.problems.line_at(span.start)
+    }
+
+    /// Reports a problem with `key`, and what to do about it.
+    pub(super) fn report_with_hint(&self, span: Range<usize>, key: &str, message: String, hint: String) {
+        self.problems.report(span, self.key(key), message, Some(hint));
     }
 
     /// Reports a problem with `key`, or with the section itself if that is empty.
@@ -171,10 +187,10 @@ pub(super) fn suggest(wrong: &str, known: &[&str]) -> String {
     let nearest = known.iter().map(|name| (strsim::jaro_winkler(wrong, name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {
         None => "there is none".to_owned(),
-        Some((score, name)) if score > 0.8 => format!("did you mean `{name}`?"),
+        Some((score, name)) if score > 0.8 => format!("did you mean \"{name}\"?"),
         Some(_) => {
-            let mut all: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
-            all.sort();
+            let mut all = known.to_vec();
+            all.sort_unstable();
             format!("expected one of {}", all.join(", "))
         }
     }

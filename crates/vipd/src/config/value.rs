@@ -10,10 +10,11 @@ use toml::de::DeValue;
 use vrrp::wire::ChecksumForm;
 use vrrp::{Priority, Version, Vrid};
 
-use super::instance::{Effect, Lease, OnConflict, Tracked, Weight};
+use super::instance::{Effect, LeaseSetting, OnConflict, Tracked, Weight};
 use super::name::{InterfaceName, Name};
 use super::service::Principal;
 use crate::address::VipAddress;
+use crate::lease::LeasePlan;
 
 type Read<T> = Result<T, String>;
 
@@ -23,7 +24,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// What a value is, in words short enough for an error.
 pub(super) fn describe(value: &DeValue<'_>) -> String {
     match value {
-        DeValue::String(text) => format!("{text:?}"),
+        DeValue::String(text) => quoted(text),
         DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
         DeValue::Integer(_) => "a number".to_owned(),
         DeValue::Float(number) => number.as_str().to_owned(),
@@ -31,6 +32,15 @@ pub(super) fn describe(value: &DeValue<'_>) -> String {
         DeValue::Datetime(time) => time.to_string(),
         DeValue::Array(_) => "a list".to_owned(),
         DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// A text in quotes, cut where it grows long, with nothing in it that a terminal would obey.
+pub(super) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 60;
+    match text.char_indices().nth(LONGEST) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}…", &text[..end]),
     }
 }
 
@@ -96,7 +106,7 @@ pub(super) fn version(value: &DeValue<'_>) -> Read<Version> {
 
 /// Milliseconds; whether the protocol can carry them depends on its version.
 pub(super) fn milliseconds(value: &DeValue<'_>) -> Read<u64> {
-    let number = number(1..=i64::from(u32::MAX), "whole milliseconds, such as 1000")(value)?;
+    let number = number(0..=i64::from(u32::MAX), "whole milliseconds, such as 1000")(value)?;
     u64::try_from(number).map_err(|error| error.to_string())
 }
 
@@ -106,7 +116,7 @@ pub(super) fn duration(least: Duration) -> impl Fn(&DeValue<'_>) -> Read<Duratio
 }
 
 /// The same with a limit of its own.
-pub(super) fn duration_up_to(least: Duration, most: Duration) -> impl Fn(&DeValue<'_>) -> Read<Duration> {
+fn duration_up_to(least: Duration, most: Duration) -> impl Fn(&DeValue<'_>) -> Read<Duration> {
     move |value| {
         let parsed = value.as_str().and_then(|text| text.parse::<jiff::SignedDuration>().ok());
         let Some(duration) = parsed.and_then(|signed| Duration::try_from(signed).ok()) else {
@@ -146,7 +156,7 @@ pub(super) fn virtual_address(value: &DeValue<'_>) -> Read<IpNet> {
     let Some(text) = value.as_str() else { return wrong(value, EXPECTED) };
     match text.parse::<VipAddress>() {
         Ok(vip) => Ok(vip.0),
-        Err(reason) => Err(format!("found {text:?}: {reason}")),
+        Err(reason) => Err(format!("found {}: {reason}", quoted(text))),
     }
 }
 
@@ -203,11 +213,13 @@ fn is_account_name(name: &str) -> bool {
 }
 
 /// `true`, `false`, or a length.
-pub(super) fn lease(value: &DeValue<'_>) -> Read<Lease> {
+pub(super) fn lease(value: &DeValue<'_>) -> Read<LeaseSetting> {
     match value {
-        DeValue::Boolean(true) => Ok(Lease::Automatic),
-        DeValue::Boolean(false) => Ok(Lease::Off),
-        DeValue::String(_) => duration(Duration::from_millis(10))(value).map(Lease::Fixed),
+        DeValue::Boolean(true) => Ok(LeaseSetting::Automatic),
+        DeValue::Boolean(false) => Ok(LeaseSetting::Off),
+        DeValue::String(_) => {
+            duration_up_to(Duration::from_millis(40), LeasePlan::LONGEST)(value).map(LeaseSetting::Fixed)
+        }
         _ => wrong(value, "true, false, or a length such as \"2s\""),
     }
 }
@@ -247,7 +259,7 @@ pub(super) fn tracked<T>(
             return Ok(Tracked { what: read_name(value)?, effect: None });
         };
         if let Some(unknown) = table.keys().find(|key| !["name", "weight"].contains(&key.get_ref().as_ref())) {
-            return Err(format!("unknown key `{}`; expected {{ name = …, weight = … }}", unknown.get_ref()));
+            return Err(format!("unknown key {}; expected {{ name = …, weight = … }}", quoted(unknown.get_ref())));
         }
         let name = table.get("name").ok_or("`name` is missing; expected { name = …, weight = … }")?;
         let effect = table.get("weight").map(|weight| effect(weight.get_ref())).transpose()?;

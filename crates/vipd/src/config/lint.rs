@@ -1,0 +1,72 @@
+//! What is legal and probably not meant.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use vrrp::Family;
+
+use super::Config;
+use super::instance::{Instance, LeaseSetting, PeerSet, Vrrp};
+
+/// How many IPv6 addresses an advertisement has room for in 1500 bytes: 40 of header, 8 of its own, 16 each.
+const IPV6_IN_ONE_PACKET: usize = 90;
+
+/// Warnings about a configuration, in sentences. Pure.
+#[must_use]
+pub fn lint(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if config.instances.is_empty() {
+        warnings.push("there is no [[instance]]: the daemon will hold nothing".to_owned());
+    }
+    for instance in config.instances.values() {
+        if let Some(vrrp) = instance.vrrp() {
+            warnings.extend(of_vrrp(instance, vrrp));
+        }
+    }
+    let used: BTreeSet<_> = config
+        .instances
+        .values()
+        .filter_map(Instance::vrrp)
+        .flat_map(|vrrp| vrrp.checks.iter().map(|check| &check.what))
+        .collect();
+    for name in config.checks.keys().filter(|name| !used.contains(name)) {
+        warnings.push(format!("check {name} is named by no instance: it will not be run"));
+    }
+    for group in config.sync_groups.values() {
+        let members = || group.instances.iter().filter_map(|name| config.instances.get(name)?.vrrp());
+        let preempts: BTreeSet<_> = members().map(|vrrp| format!("{:?}", vrrp.preempt)).collect();
+        if preempts.len() > 1 {
+            let name = &group.name;
+            warnings.push(format!("sync group {name}: its instances preempt differently, and the hastiest decides"));
+        }
+    }
+    warnings
+}
+
+fn of_vrrp(instance: &Instance, vrrp: &Vrrp) -> Vec<String> {
+    let name = &instance.name;
+    let mut warnings = Vec::new();
+    if instance.family() == Family::V6 && instance.addresses.len() > IPV6_IN_ONE_PACKET {
+        warnings.push(format!(
+            "instance {name}: {} IPv6 addresses do not fit one packet of 1500 bytes; consider unadvertised-addresses",
+            instance.addresses.len()
+        ));
+    }
+    if instance.lease == LeaseSetting::Off && !vrrp.priority.is_owner() {
+        let why = "if vipd is killed or hangs, this host goes on answering while a peer takes over";
+        warnings.push(format!("instance {name}: without a lease, {why}"));
+    }
+    if vrrp.interval.duration() < Duration::from_millis(100) && instance.lease != LeaseSetting::Off {
+        let why = "a scheduling delay of a few tens of milliseconds on either host is a take-over";
+        warnings.push(format!("instance {name}: with an advertisement interval of {}, {why}", vrrp.interval));
+    }
+    match &vrrp.peers {
+        PeerSet::Unicast(unicast) if unicast.minimum_ttl < 255 => warnings.push(format!(
+            "instance {name}: minimum-ttl = {} lets advertisements in from up to {} hops away",
+            unicast.minimum_ttl,
+            255 - unicast.minimum_ttl
+        )),
+        PeerSet::Unicast(_) | PeerSet::Multicast => {}
+    }
+    warnings
+}
