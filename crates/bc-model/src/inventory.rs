@@ -114,6 +114,9 @@ pub struct Postgresql {
     /// Role that the standby logs in as; its password is in `~postgres/.pgpass` on each host.
     #[serde(default = "replicator")]
     pub replication_user: String,
+    /// More of libpq's connection options for the standby, such as `sslmode=verify-full`.
+    #[serde(default)]
+    pub replication_options: String,
     /// Whether `synchronous_standby_names` shall name the peer while the peer streams. It is always cleared before a
     /// promotion, or the first write would wait for a server that is down.
     #[serde(default)]

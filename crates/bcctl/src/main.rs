@@ -1,3 +1,39 @@
-//! Placeholder until the first commit of this crate.
+//! `bcctl`: the operator's command. Look, plan, show, ask, do, write down.
+//!
+//! ```text
+//! intent ──▶ observe (read only) ──▶ plan (pure) ──▶ show, confirm ──▶ execute ──▶ journal
+//!                                                                         ▲ resume ◄──┘
+//! ```
 
-fn main() {}
+mod cli;
+mod clock;
+mod command;
+mod confirm;
+mod execute;
+mod finding;
+mod hosts;
+mod journal;
+mod judge;
+mod lsn;
+mod observe;
+mod place;
+mod plan;
+mod render;
+mod rules;
+mod steps;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match verbs::run(&cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            render::error(&error, error.hint().as_deref());
+            error.exit().into()
+        }
+    }
+}

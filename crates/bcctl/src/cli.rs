@@ -1,0 +1,91 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  bcctl check                      is the site ready for an operation?
+  bcctl status                     who is what, who is behind, who holds the VIP
+  bcctl failover --dry-run         every command, host by host; nothing is run
+  bcctl failover                   shows the plan, asks, and does it
+  bcctl failback --yes             goes home without asking, for scripts
+  bcctl resume                     continues what was stopped half-way
+
+Exit status: 0 done, 1 failed and put back, 2 usage or inventory, 3 refused (nothing touched), 4 stopped half-way
+(`bcctl resume` continues), 5 a node could not be proven off.";
+
+/// Moves a GoCD site (GoCD, PostgreSQL, virtual IP) between its two places, and says exactly what it does.
+#[derive(Debug, Parser)]
+#[command(name = "bcctl", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// The inventory of the site.
+    #[arg(long, short, global = true, env = "BC_INVENTORY", value_name = "FILE", default_value = "/etc/bcctl/bc.toml")]
+    pub(crate) inventory: PathBuf,
+    /// Where the journals are kept, in a directory per site.
+    #[arg(long, global = true, env = "BC_STATE", value_name = "DIRECTORY", default_value = "/var/lib/bcctl")]
+    pub(crate) state_directory: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Look at every precondition of every operation; exit 0 if all hold, else 3.
+    Check(Look),
+    /// Show roles, WAL positions, lag, GoCD's health, the holder of the VIP, and an unfinished operation.
+    Status(Look),
+    /// Change places as planned: both are well, nothing is lost.
+    Switchover(Act),
+    /// The serving place is lost: turn it off for certain, then serve from the other one.
+    Failover(Failover),
+    /// Go home after a failover: make the old primary a standby again, then change places as planned.
+    Failback(Act),
+    /// Continue an operation that was stopped half-way; exit 0 if there is none.
+    Resume(Resume),
+}
+
+/// Options of the verbs that only look.
+#[derive(Debug, Args)]
+pub(crate) struct Look {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of the verbs that act.
+#[derive(Debug, Args)]
+pub(crate) struct Act {
+    /// Print each command that would be run, host by host, and run none of them.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+/// Options of `failover`.
+#[derive(Debug, Args)]
+pub(crate) struct Failover {
+    #[command(flatten)]
+    pub(crate) act: Act,
+    /// Fail over although everything at the serving place is well.
+    #[arg(long)]
+    pub(crate) even_if_healthy: bool,
+    /// Serve with configuration files that differ from those of the old GoCD host.
+    #[arg(long)]
+    pub(crate) accept_stale_config: bool,
+}
+
+/// Options of `resume`.
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    #[command(flatten)]
+    pub(crate) act: Act,
+    /// Give the operation up instead: put back what can be put back. Only before the promotion.
+    #[arg(long)]
+    pub(crate) abandon: bool,
+}

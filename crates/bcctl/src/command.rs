@@ -1,0 +1,98 @@
+//! A shell command line and the machine it is for, as plain data: the same value is shown, run and recorded.
+
+pub(crate) mod fencing;
+pub(crate) mod gocd;
+pub(crate) mod postgresql;
+pub(crate) mod reseed;
+pub(crate) mod service;
+pub(crate) mod vip;
+
+use std::fmt;
+
+/// Where a command runs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum At {
+    /// The machine `bcctl` runs on.
+    Operator,
+    /// A host of the inventory.
+    Host(String),
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operator => out.write_str("operator"),
+            Self::Host(name) => out.write_str(name),
+        }
+    }
+}
+
+/// A command line for `sh`, already quoted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Command {
+    /// Where it runs.
+    pub(crate) at: At,
+    /// What runs. It may use facts of earlier steps as shell variables, such as `$checkpoint`.
+    pub(crate) script: String,
+}
+
+impl Command {
+    /// A command for a host of the inventory.
+    pub(crate) fn on(host: &str, script: impl Into<String>) -> Self {
+        Self { at: At::Host(host.to_owned()), script: script.into() }
+    }
+
+    /// A command for the operator's own machine.
+    pub(crate) fn here(script: impl Into<String>) -> Self {
+        Self { at: At::Operator, script: script.into() }
+    }
+}
+
+/// `text` as one word for `sh`.
+pub(crate) fn quote(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./:=@%+,-".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// `text` as one word for `sh`, in which `{name}` of each of `facts` becomes the shell variable of that name.
+pub(crate) fn quote_with(text: &str, facts: &[&str]) -> String {
+    let mut quoted = quote(text);
+    for fact in facts {
+        quoted = quoted.replace(&format!("{{{fact}}}"), &format!("'\"${fact}\"'"));
+    }
+    quoted
+}
+
+/// Whether a fact may become part of a command: letters, digits and `/ . : _ -`, as LSNs, timelines and names are.
+pub(crate) fn harmless(value: &str) -> bool {
+    !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || "/.:_-".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{harmless, quote, quote_with};
+
+    #[test]
+    fn words_are_quoted_only_when_the_shell_would_read_them_differently() {
+        assert_eq!(quote("postgresql@15-main.service"), "postgresql@15-main.service");
+        assert_eq!(quote("SELECT 1"), "'SELECT 1'");
+        assert_eq!(quote("it's"), r"'it'\''s'");
+        assert_eq!(quote(""), "''");
+        assert_eq!(quote("$(id)"), "'$(id)'");
+    }
+
+    #[test]
+    fn facts_stand_outside_the_quotes() {
+        assert_eq!(quote_with("SELECT '{lsn}'::pg_lsn", &["lsn"]), r#"'SELECT '\'''"$lsn"''\''::pg_lsn'"#);
+    }
+
+    #[test]
+    fn a_fact_that_could_end_a_quote_is_not_harmless() {
+        assert!(harmless("0/4000028"));
+        assert!(!harmless("0/4'; DROP TABLE x"));
+        assert!(!harmless(""));
+    }
+}

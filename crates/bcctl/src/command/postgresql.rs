@@ -1,0 +1,340 @@
+//! Commands for the PostgreSQL pair. SQL goes through `psql` on the host itself, so no password leaves it.
+
+use bc_model::inventory::Inventory;
+
+use super::{Command, quote, quote_with, service};
+use crate::judge::Check;
+
+/// The timeline a primary writes, from the name of its current WAL file; right from the moment of promotion.
+const TIMELINE: &str = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int";
+
+/// The name of a host as a replication slot.
+pub(crate) fn slot(host: &str) -> String {
+    host.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
+/// A program of the server on `host`, run as its owner.
+pub(crate) fn program(inventory: &Inventory, host: &str, name: &str) -> String {
+    let directory = inventory.server(host).bin_directory;
+    format!("runuser -u {} -- {}", quote(&inventory.postgresql.os_user), quote(&format!("{directory}/{name}")))
+}
+
+/// `psql` on `host`, without the statements.
+pub(crate) fn psql(inventory: &Inventory, host: &str) -> String {
+    let server = inventory.server(host);
+    let socket = server.socket_directory.map(|path| format!(" -h {}", quote(path))).unwrap_or_default();
+    format!("{} -XAtq -v ON_ERROR_STOP=1{socket} -p {} -d postgres", program(inventory, host, "psql"), server.port)
+}
+
+/// One or more statements on `host`, each in a transaction of its own; `{name}` stands for a fact of that name.
+fn sql(inventory: &Inventory, host: &str, statements: &[String], facts: &[&str]) -> Command {
+    let arguments: String =
+        statements.iter().map(|statement| format!(" -c {}", quote_with(statement, facts))).collect();
+    Command::on(host, psql(inventory, host) + &arguments)
+}
+
+/// A condition in SQL, with `evidence` lines such as `'timeline=' || …` that follow it.
+fn condition(inventory: &Inventory, host: &str, holds: &str, evidence: &[&str], from: &str, facts: &[&str]) -> Check {
+    let columns: String = evidence.iter().map(|column| format!(", {column}")).collect();
+    let statement = format!("SELECT concat_ws(E'\\n', coalesce({holds}, false){columns}){from}");
+    Check::says_true(sql(inventory, host, &[statement], facts))
+}
+
+/// How the standby on `host` finds the server on `peer`.
+pub(crate) fn conninfo(inventory: &Inventory, host: &str, peer: &str) -> String {
+    let address = inventory.hosts.get(peer).map_or(peer, |host| host.address());
+    let port = inventory.server(peer).port;
+    let options = &inventory.postgresql.replication_options;
+    let options = if options.is_empty() { String::new() } else { format!(" {options}") };
+    format!(
+        "host={address} port={port} user={} application_name={host}{options}",
+        inventory.postgresql.replication_user
+    )
+}
+
+/// `text` as a string literal of SQL and of `postgresql.conf`.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// The lines that make the server on `host` follow `peer`.
+pub(crate) fn follow_settings(inventory: &Inventory, host: &str, peer: &str) -> [String; 2] {
+    [
+        format!("primary_conninfo = {}", literal(&conninfo(inventory, host, peer))),
+        format!("primary_slot_name = {}", literal(&slot(host))),
+    ]
+}
+
+/// Writes all dirty pages, so that the shutdown that follows is quick.
+pub(crate) fn checkpoint(inventory: &Inventory, host: &str) -> Command {
+    sql(inventory, host, &["CHECKPOINT".to_owned()], &[])
+}
+
+/// Makes the primary on `host` a standby of `peer` from its next start on.
+pub(crate) fn arm(inventory: &Inventory, host: &str, peer: &str) -> Vec<Command> {
+    let settings = follow_settings(inventory, host, peer);
+    let statements: Vec<String> = settings.iter().map(|setting| format!("ALTER SYSTEM SET {setting}")).collect();
+    let (data, signal) = signal(inventory, host);
+    let touch = format!("{} && sync {signal} {data}", as_owner(inventory, &format!("touch {signal}")));
+    vec![sql(inventory, host, &statements, &[]), Command::on(host, touch)]
+}
+
+/// Whether [`arm`] has been done.
+pub(crate) fn armed(inventory: &Inventory, host: &str, peer: &str) -> Check {
+    let (data, signal) = signal(inventory, host);
+    let [conninfo, slot] = follow_settings(inventory, host, peer);
+    Check::succeeds(Command::on(
+        host,
+        format!(
+            "[ -e {signal} ] && grep -qxF {} {data}/postgresql.auto.conf && grep -qxF {} {data}/postgresql.auto.conf",
+            quote(&conninfo),
+            quote(&slot)
+        ),
+    ))
+}
+
+/// Makes the server on `host` a primary again from its next start on. The connection settings may stay: without the
+/// signal file they mean nothing.
+pub(crate) fn disarm(inventory: &Inventory, host: &str) -> Command {
+    let (data, signal) = signal(inventory, host);
+    Command::on(host, format!("rm -f {signal} && sync {data}"))
+}
+
+/// Whether [`disarm`] has been done.
+pub(crate) fn disarmed(inventory: &Inventory, host: &str) -> Check {
+    let (_, signal) = signal(inventory, host);
+    Check::succeeds(Command::on(host, format!("[ ! -e {signal} ]")))
+}
+
+fn signal(inventory: &Inventory, host: &str) -> (String, String) {
+    let data = inventory.server(host).data_directory;
+    (quote(data), quote(&format!("{data}/standby.signal")))
+}
+
+/// `script` (one simple command, already quoted) as the owner of the server.
+pub(crate) fn as_owner(inventory: &Inventory, script: &str) -> String {
+    format!("runuser -u {} -- {script}", quote(&inventory.postgresql.os_user))
+}
+
+/// Starts the server on `host`.
+pub(crate) fn start(inventory: &Inventory, host: &str) -> Command {
+    Command::on(host, service::start(&inventory.server(host).service))
+}
+
+/// Stops the server on `host` with a fast shutdown: its service does that, and is never hurried.
+pub(crate) fn stop(inventory: &Inventory, host: &str) -> Command {
+    Command::on(host, service::stop(&inventory.server(host).service))
+}
+
+/// Whether no server runs on `host`.
+pub(crate) fn stopped(inventory: &Inventory, host: &str) -> Check {
+    Check::succeeds(Command::on(host, not_running(inventory, host)))
+}
+
+fn not_running(inventory: &Inventory, host: &str) -> String {
+    let server = inventory.server(host);
+    let pid = quote(&format!("{}/postmaster.pid", server.data_directory));
+    // A pid file may be left over from a power cut; then its process is gone, or is another program.
+    format!(
+        "! {{ {}; }} && {{ pid=$(head -n 1 {pid} 2>/dev/null); [ -z \"$pid\" ] || \
+         ! grep -qs postgres \"/proc/$pid/comm\" || {{ echo \"postmaster $pid runs\" >&2; false; }}; }}",
+        service::runs(&server.service)
+    )
+}
+
+/// Whether the server on `host` was shut down cleanly: facts `checkpoint` (of the shutdown) and `timeline`.
+pub(crate) fn shut_down(inventory: &Inventory, host: &str) -> Check {
+    Check::succeeds(Command::on(host, format!("{} && {}", not_running(inventory, host), control(inventory, host, "1"))))
+}
+
+/// Whether the server on `host` is still shut down as it was: nothing has run on its data since.
+pub(crate) fn still_shut_down(inventory: &Inventory, host: &str) -> Check {
+    let control = control(inventory, host, "c == want");
+    Check::succeeds(Command::on(host, format!("{} && want=\"$checkpoint\" && {control}", not_running(inventory, host))))
+}
+
+fn control(inventory: &Inventory, host: &str, and: &str) -> String {
+    let server = inventory.server(host);
+    let program = quote(&format!("{}/pg_controldata", server.bin_directory));
+    let want = if and == "1" { "" } else { "-v want=\"$want\" " };
+    format!(
+        "{program} {} | awk -F': *' {want}'/^Database cluster state/ {{ s = $2 }} /^Latest checkpoint location/ {{ c = $2 }} \
+         /^Latest checkpoint.s TimeLineID/ {{ t = $2 }} END {{ print \"checkpoint=\" c; print \"timeline=\" t; \
+         if (s == \"shut down\" && {and}) exit 0; print \"cluster state: \" s; exit 1 }}'",
+        quote(server.data_directory)
+    )
+}
+
+/// Whether the standby on `host` has replayed past the shutdown checkpoint of the old primary: fact `replayed`.
+pub(crate) fn replayed_checkpoint(inventory: &Inventory, host: &str) -> Check {
+    condition(
+        inventory,
+        host,
+        "pg_last_wal_replay_lsn() > '{checkpoint}'::pg_lsn",
+        &["'replayed=' || pg_last_wal_replay_lsn()"],
+        "",
+        &["checkpoint"],
+    )
+}
+
+/// Whether the standby on `host` has replayed all it ever received: facts `received` and `replayed`.
+///
+/// What was received may end in the middle of a record, which never replays; so a replay that waits for more WAL, has
+/// stood still for a second and has less than a segment left counts as well. The old primary is off by then.
+pub(crate) fn replayed_all(inventory: &Inventory, host: &str) -> Check {
+    condition(
+        inventory,
+        host,
+        "NOT pg_is_in_recovery() OR pg_last_wal_receive_lsn() IS NULL OR replayed >= pg_last_wal_receive_lsn() OR \
+         (pg_last_wal_receive_lsn() - replayed < 16777216 \
+         AND EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'startup' AND wait_event ~ '^Recovery(Wal|Retrieve)') \
+         AND pg_sleep(1)::text IS NOT NULL AND pg_last_wal_replay_lsn() = replayed)",
+        &["'received=' || pg_last_wal_receive_lsn()", "'replayed=' || pg_last_wal_replay_lsn()"],
+        " FROM (SELECT pg_last_wal_replay_lsn() AS replayed OFFSET 0) AS seen",
+        &[],
+    )
+}
+
+/// Whether the server on `host` answers and is a standby.
+pub(crate) fn in_recovery(inventory: &Inventory, host: &str) -> Check {
+    condition(inventory, host, "pg_is_in_recovery()", &[], "", &[])
+}
+
+/// Whether the server on `host` answers and is a primary.
+pub(crate) fn primary(inventory: &Inventory, host: &str) -> Check {
+    condition(inventory, host, "NOT pg_is_in_recovery()", &[], "", &[])
+}
+
+/// Promotes the standby on `host`. That the wait ends is no failure: the promotion goes on, and the check sees its end.
+pub(crate) fn promote(inventory: &Inventory, host: &str) -> Command {
+    sql(inventory, host, &["SELECT pg_promote(true, 30)".to_owned()], &[])
+}
+
+/// Whether the server on `host` was promoted off timeline `old`, at or after the LSN in the fact `from`: facts
+/// `new_timeline` and `switchpoint`. The last line of the history is the promotion.
+pub(crate) fn promoted(inventory: &Inventory, host: &str, old: u32, from: &str) -> Check {
+    let history = format!("'pg_wal/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '.history'");
+    // On a standby there is no current WAL file to ask for.
+    let statement = format!(
+        "SELECT CASE WHEN pg_is_in_recovery() THEN E'f\\nstill in recovery' ELSE (\
+         SELECT concat_ws(E'\\n', coalesce(bool_or(at >= '{{{from}}}'::pg_lsn), false), \
+         'new_timeline=' || {TIMELINE}, 'switchpoint=' || (array_agg(at ORDER BY at DESC))[1]) \
+         FROM (SELECT split_part(line, E'\\t', 2)::pg_lsn AS at \
+         FROM regexp_split_to_table(pg_read_file({history}), E'\\n') AS line WHERE line ~ '^[0-9]') AS history \
+         WHERE {TIMELINE} > {old}) END"
+    );
+    Check::says_true(sql(inventory, host, &[statement], &[from]))
+}
+
+/// After the promotion of `host`: writes the new timeline into the control file, waits for no standby that is down, and
+/// keeps a slot for `peer`; `reserve` keeps WAL for it from now on.
+pub(crate) fn settle(inventory: &Inventory, host: &str, peer: &str, reserve: bool) -> Vec<Command> {
+    let psql = psql(inventory, host);
+    let clear = format!(
+        "[ -z \"$({psql} -c 'SHOW synchronous_standby_names')\" ] || {psql} -c {} -c {}",
+        quote("ALTER SYSTEM SET synchronous_standby_names = ''"),
+        quote("SELECT pg_reload_conf()")
+    );
+    vec![Command::on(host, clear), checkpoint(inventory, host), create_slot(inventory, host, peer, reserve)]
+}
+
+/// Whether [`settle`] has been done.
+pub(crate) fn settled(inventory: &Inventory, host: &str, peer: &str) -> Check {
+    condition(
+        inventory,
+        host,
+        &format!(
+            "current_setting('synchronous_standby_names') = '' AND (SELECT timeline_id FROM pg_control_checkpoint()) = {TIMELINE} \
+             AND EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = {})",
+            literal(&slot(peer))
+        ),
+        &[],
+        "",
+        &[],
+    )
+}
+
+/// A physical slot on `host` for the standby on `peer`.
+pub(crate) fn create_slot(inventory: &Inventory, host: &str, peer: &str, reserve: bool) -> Command {
+    let name = literal(&slot(peer));
+    let statement = format!(
+        "SELECT FROM pg_create_physical_replication_slot({name}, {reserve}) \
+         WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = {name})"
+    );
+    sql(inventory, host, &[statement], &[])
+}
+
+/// Whether `host` has a slot for `peer`.
+pub(crate) fn has_slot(inventory: &Inventory, host: &str, peer: &str) -> Check {
+    let name = literal(&slot(peer));
+    condition(
+        inventory,
+        host,
+        &format!("EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = {name})"),
+        &[],
+        "",
+        &[],
+    )
+}
+
+/// Drops the slot on `host` that `peer` used while the roles were the other way round; it would keep WAL for ever.
+pub(crate) fn drop_slot(inventory: &Inventory, host: &str, peer: &str) -> Command {
+    let name = literal(&slot(peer));
+    let statement = format!(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {name} AND NOT active"
+    );
+    sql(inventory, host, &[statement], &[])
+}
+
+/// Whether the server on `standby` streams from the one on `primary`, on its timeline and not ahead of it.
+pub(crate) fn streams(inventory: &Inventory, primary: &str, standby: &str) -> Vec<Check> {
+    let row =
+        format!(" FROM pg_stat_replication WHERE application_name = {} AND state = 'streaming'", literal(standby));
+    vec![
+        condition(
+            inventory,
+            primary,
+            "bool_or(replay_lsn <= pg_current_wal_flush_lsn())",
+            &["'standby_replayed=' || (array_agg(replay_lsn ORDER BY replay_lsn DESC))[1]"],
+            &row,
+            &[],
+        ),
+        condition(
+            inventory,
+            standby,
+            "pg_is_in_recovery() AND EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')",
+            &["(SELECT 'standby_timeline=' || received_tli FROM pg_stat_wal_receiver)"],
+            "",
+            &[],
+        ),
+    ]
+}
+
+/// Whether `host` keeps no slot for `peer`.
+pub(crate) fn no_slot(inventory: &Inventory, host: &str, peer: &str) -> Check {
+    let name = literal(&slot(peer));
+    condition(
+        inventory,
+        host,
+        &format!("NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = {name})"),
+        &[],
+        "",
+        &[],
+    )
+}
+
+/// Names the standby on `peer` in `synchronous_standby_names` of `host`.
+pub(crate) fn synchronous(inventory: &Inventory, host: &str, peer: &str) -> Command {
+    let name = format!("\"{peer}\"");
+    let statements = [
+        format!("ALTER SYSTEM SET synchronous_standby_names = {}", literal(&name)),
+        "SELECT pg_reload_conf()".to_owned(),
+    ];
+    sql(inventory, host, &statements, &[])
+}
+
+/// Whether the standby on `peer` is a synchronous one of `host`.
+pub(crate) fn is_synchronous(inventory: &Inventory, host: &str, peer: &str) -> Check {
+    let row = format!(" FROM pg_stat_replication WHERE application_name = {}", literal(peer));
+    condition(inventory, host, "bool_or(sync_state IN ('sync', 'quorum'))", &[], &row, &[])
+}

@@ -1,0 +1,146 @@
+//! Copying the serving server into a directory beside the old data, and changing places with it.
+//!
+//! ```text
+//! DATA.bcctl-OP.partial   while the copy runs; its lock is held, so a second bcctl waits for it instead of starting anew
+//! DATA.bcctl-OP           the copy is complete, verified and configured
+//! DATA                    … after the swap
+//! DATA.old-OP             what was there before; kept until a person removes it
+//! ```
+
+use bc_model::inventory::Inventory;
+
+use super::postgresql::{follow_settings, program};
+use super::{Command, quote};
+use crate::judge::Check;
+
+/// The directories of one re-seed.
+struct Directories {
+    data: String,
+    partial: String,
+    copy: String,
+    old: String,
+    lock: String,
+    log: String,
+    pid: String,
+}
+
+fn directories(inventory: &Inventory, host: &str, operation: &str) -> Directories {
+    let data = inventory.server(host).data_directory.trim_end_matches('/');
+    let beside = |suffix: &str| quote(&format!("{data}{suffix}"));
+    Directories {
+        data: quote(data),
+        partial: beside(&format!(".bcctl-{operation}.partial")),
+        copy: beside(&format!(".bcctl-{operation}")),
+        old: beside(&format!(".old-{operation}")),
+        lock: beside(".bcctl.lock"),
+        log: beside(".bcctl.log"),
+        pid: beside(".bcctl.pid"),
+    }
+}
+
+/// Where the data that was on `host` before is kept.
+pub(crate) fn kept(inventory: &Inventory, host: &str, operation: &str) -> String {
+    directories(inventory, host, operation).old
+}
+
+/// Copies the server on `source` to `host`, beside the old data. The configuration files that live in the old data directory
+/// are this host's own and are kept.
+pub(crate) fn copy(inventory: &Inventory, host: &str, source: &str, operation: &str) -> Command {
+    let d = directories(inventory, host, operation);
+    let conninfo = super::postgresql::conninfo(inventory, host, source);
+    let slot = super::postgresql::slot(host);
+    let owner = quote(&inventory.postgresql.os_user);
+    let bin = inventory.server(host).bin_directory;
+    let [conninfo_setting, slot_setting] = follow_settings(inventory, host, source);
+    let settings = quote(&format!("{conninfo_setting}\n{slot_setting}"));
+    let Directories { data, partial, copy, old, lock, log, pid } = d;
+    let job = format!(
+        "set -e\n\
+         [ ! -e {copy} ] && [ ! -e {old} ] || exit 0\n\
+         rm -rf --one-file-system {partial}\n\
+         {basebackup} -d {conninfo} -D {partial} -X stream -c fast -S {slot} --no-password\n\
+         if [ -x {verify} ]; then {run_verify} -q {partial}; fi\n\
+         for file in postgresql.conf pg_hba.conf pg_ident.conf postgresql.auto.conf; do\n  \
+           [ ! -f {data}/$file ] || cp -p {data}/$file {partial}/$file\n\
+         done\n\
+         touch {partial}/postgresql.auto.conf\n\
+         sed -i '/^primary_conninfo *=/d; /^primary_slot_name *=/d; /^synchronous_standby_names *=/d' {partial}/postgresql.auto.conf\n\
+         printf '%s\\n' {settings} >>{partial}/postgresql.auto.conf\n\
+         rm -f {partial}/recovery.signal\n\
+         touch {partial}/standby.signal\n\
+         chown {owner}: {partial}/postgresql.auto.conf {partial}/standby.signal\n\
+         sync {partial}/* {partial}\n\
+         mv -T {partial} {copy}\n\
+         sync \"$(dirname {copy})\"",
+        basebackup = program(inventory, host, "pg_basebackup"),
+        conninfo = quote(&conninfo),
+        verify = quote(&format!("{bin}/pg_verifybackup")),
+        run_verify = program(inventory, host, "pg_verifybackup"),
+    );
+    // In a session of its own with its words in a file: it survives the connection, and the lock says that it is alive.
+    let script = format!(
+        "setsid -w flock {lock} sh -c {} >{log} 2>&1 || {{ tail -n 3 {log} >&2; false; }}",
+        quote(&format!("echo $$ >{pid}\n{job}"))
+    );
+    Command::on(host, script)
+}
+
+/// Whether the copy is complete (or has already taken its place).
+pub(crate) fn copied(inventory: &Inventory, host: &str, operation: &str) -> Check {
+    let d = directories(inventory, host, operation);
+    Check::succeeds(Command::on(host, format!("[ -e {} ] || [ -e {} ]", d.copy, d.old)))
+}
+
+/// Stops a copy that still runs, and removes what it has made. The old data is untouched.
+pub(crate) fn remove_copy(inventory: &Inventory, host: &str, operation: &str) -> Command {
+    let d = directories(inventory, host, operation);
+    // The process group is the copy's own, and only while the lock is held is the number in the file still its.
+    let script = format!(
+        "flock -n {lock} true || {{ pid=$(cat {pid}); kill -TERM -- \"-$(ps -o pgid= -p \"$pid\" | tr -d ' ')\"; }}; \
+         flock -w 20 {lock} rm -rf --one-file-system {partial} {copy} {pid}",
+        lock = d.lock,
+        pid = d.pid,
+        partial = d.partial,
+        copy = d.copy
+    );
+    Command::on(host, script)
+}
+
+/// Whether nothing of the copy is left.
+pub(crate) fn no_copy(inventory: &Inventory, host: &str, operation: &str) -> Check {
+    let d = directories(inventory, host, operation);
+    Check::succeeds(Command::on(host, format!("[ ! -e {} ] && [ ! -e {} ]", d.partial, d.copy)))
+}
+
+/// Puts the copy in the place of the old data, which is kept under another name.
+pub(crate) fn swap(inventory: &Inventory, host: &str, operation: &str) -> Command {
+    let d = directories(inventory, host, operation);
+    let script = format!(
+        "[ -e {copy} ] && {{ [ -e {old} ] || if [ -e {data} ]; then mv -T {data} {old}; else mkdir -m 0700 {old}; fi; }} \
+         && mv -T {copy} {data} && sync \"$(dirname {data})\"",
+        copy = d.copy,
+        old = d.old,
+        data = d.data
+    );
+    Command::on(host, script)
+}
+
+/// Whether the copy has taken the place of the old data.
+pub(crate) fn swapped(inventory: &Inventory, host: &str, operation: &str) -> Check {
+    let d = directories(inventory, host, operation);
+    Check::succeeds(Command::on(host, format!("[ -e {} ] && [ -e {} ] && [ ! -e {} ]", d.data, d.old, d.copy)))
+}
+
+/// Whether the data directory can be renamed at all, and there is room for a copy of `needed` bytes.
+pub(crate) fn room(inventory: &Inventory, host: &str, operation: &str, needed: u64) -> Check {
+    let d = directories(inventory, host, operation);
+    let script = format!(
+        "[ -e {copy} ] || [ -e {old} ] || {{ if mountpoint -q {data}; then echo {data} is a mount point, so it cannot be renamed >&2; exit 1; fi; \
+         free=$(df -PB1 \"$(dirname {data})\" | awk 'NR == 2 {{ print $4 }}'); [ \"$free\" -ge {needed} ] || \
+         {{ echo \"$free bytes are free beside {data}; {needed} are needed\" >&2; exit 1; }}; }}",
+        copy = d.copy,
+        old = d.old,
+        data = d.data
+    );
+    Check::succeeds(Command::on(host, script))
+}

@@ -1,0 +1,469 @@
+//! Doing the steps of a table: look, write down, act, look again; and the way back.
+//!
+//! ```text
+//!           step fails or a person stops it
+//!                 │
+//!    fences? ─────┼──▶ not fenced (5): nothing else was touched
+//!    past the point of no return? ──▶ half-way (4): `bcctl resume` goes on
+//!    before it ───┴──▶ every step that had begun is put back, last first ──▶ undone (1), or half-way (4) if something stays
+//! ```
+
+mod undo;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bc_model::journal::{Event, Journal, Outcome};
+
+use crate::clock::Clock;
+use crate::command::{Command, harmless};
+use crate::hosts::{Hosts, Output};
+use crate::judge::{Check, Evidence, Verdict, judge};
+use crate::steps::{Step, When};
+
+/// How long one look may take; a step's own time may be longer.
+const LOOK: Duration = Duration::from_secs(20);
+/// Pauses between looks: the first, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+
+/// How an execution ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Every step is done.
+    Done,
+    /// A step failed before the point of no return, and everything was put back.
+    Undone {
+        /// Which.
+        step: String,
+        /// Why.
+        error: String,
+    },
+    /// A node could not be proven off.
+    NotFenced {
+        /// Which step.
+        step: String,
+        /// Why.
+        error: String,
+    },
+    /// A step failed, and the site is not as before.
+    HalfWay {
+        /// Which.
+        step: String,
+        /// Why.
+        error: String,
+        /// What is not as before.
+        stays: Vec<String>,
+        /// Whether the promotion may have happened.
+        past: bool,
+    },
+    /// A person stopped it between two steps.
+    Interrupted {
+        /// The step that would have been next.
+        next: String,
+        /// Whether the promotion may have happened.
+        past: bool,
+    },
+}
+
+/// What an observer of the execution may want to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Progress<'a> {
+    /// A step takes longer than a moment.
+    Waiting { number: usize, of: usize, step: &'a Step, elapsed: Duration, last_seen: &'a str },
+    /// A step is done.
+    Done { number: usize, of: usize, step: &'a Step, elapsed: Duration, evidence: &'a str },
+    /// A step was not needed.
+    Skipped { number: usize, of: usize, step: &'a Step, evidence: &'a str },
+    /// A step failed.
+    Failed { number: usize, of: usize, step: &'a Step, elapsed: Duration, error: &'a str },
+    /// A step is being put back.
+    Undoing { step: &'a Step, words: &'a str },
+    /// A step was put back, or not.
+    Undone { step: &'a Step, result: Result<&'a str, &'a str> },
+}
+
+/// Everything an execution touches.
+pub(crate) struct Execution<'a> {
+    pub(crate) hosts: &'a dyn Hosts,
+    pub(crate) clock: &'a dyn Clock,
+    /// Writes an event; on disk when it returns.
+    pub(crate) record: &'a mut dyn FnMut(Event) -> std::io::Result<()>,
+    /// Shows progress.
+    pub(crate) tell: &'a mut dyn FnMut(Progress<'_>),
+    /// Set when a person wants to stop.
+    pub(crate) stop: &'a AtomicBool,
+}
+
+/// Why a step could not be done.
+struct Failure {
+    error: String,
+    /// Whether `begin` was written.
+    begun: bool,
+}
+
+impl Execution<'_> {
+    /// Does `steps`, going on from `journal` (which holds at least the plan).
+    ///
+    /// # Errors
+    /// When the journal cannot be written: then nothing more is done.
+    pub(crate) fn execute(&mut self, steps: &[Step], journal: &Journal) -> std::io::Result<End> {
+        let mut facts = journal.facts();
+        let mut begun: Vec<String> = journal.begun().into_iter().map(str::to_owned).collect();
+        let mut past = journal.past_point_of_no_return();
+        let mut first = 0;
+        if past {
+            // The promotion may have happened, and then nothing before it may be done again.
+            first = steps.iter().position(|step| step.point_of_no_return).unwrap_or_default();
+            let step = &steps[first];
+            match self.watch(first, steps, &facts, step.timeout, true) {
+                Verdict::True(evidence) => {
+                    self.skip(first, steps, evidence, &mut facts)?;
+                    first += 1;
+                }
+                Verdict::False(_) => {}
+                Verdict::Unknown(error) => {
+                    return Ok(End::HalfWay { step: step.id.clone(), error, stays: Vec::new(), past });
+                }
+            }
+        }
+        for (index, step) in steps.iter().enumerate().skip(first) {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(End::Interrupted { next: step.id.clone(), past });
+            }
+            let start = self.clock.now();
+            match self.step(index, steps, &mut facts)? {
+                Ok(()) => past |= step.point_of_no_return,
+                Err(Failure { error, begun: has_begun }) => {
+                    let elapsed = self.clock.now().saturating_sub(start);
+                    (self.record)(Event::Failed {
+                        step: step.id.clone(),
+                        took_ms: millis(elapsed),
+                        error: error.clone(),
+                    })?;
+                    (self.tell)(Progress::Failed { number: index + 1, of: steps.len(), step, elapsed, error: &error });
+                    past |= step.point_of_no_return && has_begun;
+                    if has_begun {
+                        begun.push(step.id.clone());
+                    }
+                    return self.fail(steps, &begun, &facts, step, error, past);
+                }
+            }
+            begun.push(step.id.clone());
+        }
+        let words = "every step is done".to_owned();
+        (self.record)(Event::Finished { outcome: Outcome::Done, words })?;
+        Ok(End::Done)
+    }
+
+    fn fail(
+        &mut self,
+        steps: &[Step],
+        begun: &[String],
+        facts: &BTreeMap<String, String>,
+        step: &Step,
+        error: String,
+        past: bool,
+    ) -> std::io::Result<End> {
+        let id = step.id.clone();
+        if past {
+            return Ok(End::HalfWay { step: id, error, stays: Vec::new(), past });
+        }
+        if step.fences {
+            let words = format!("{id}: {error}; nothing was promoted");
+            (self.record)(Event::Finished { outcome: Outcome::NotFenced, words })?;
+            return Ok(End::NotFenced { step: id, error });
+        }
+        let left = self.undo(steps, begun, facts)?;
+        let stays: Vec<String> = left.failed.into_iter().chain(left.stays).collect();
+        if stays.is_empty() {
+            let words = format!("{id}: {error}; put back");
+            (self.record)(Event::Finished { outcome: Outcome::Undone, words })?;
+            return Ok(End::Undone { step: id, error });
+        }
+        Ok(End::HalfWay { step: id, error, stays, past })
+    }
+
+    /// One step. The outer error is the journal's.
+    fn step(
+        &mut self,
+        index: usize,
+        steps: &[Step],
+        facts: &mut BTreeMap<String, String>,
+    ) -> std::io::Result<Result<(), Failure>> {
+        let step = &steps[index];
+        let early = |error: String| Ok(Err(Failure { error, begun: false }));
+        match self.holds_already(index, steps, facts) {
+            Verdict::True(evidence) if step.run.is_empty() => {
+                (self.record)(Event::Begin { step: step.id.clone() })?;
+                return self.done(index, steps, evidence, Duration::ZERO, facts).map(Ok);
+            }
+            Verdict::True(evidence) => return self.skip(index, steps, evidence, facts).map(Ok),
+            Verdict::Unknown(words) if !step.run.is_empty() => return early(format!("cannot look: {words}")),
+            Verdict::False(_) | Verdict::Unknown(_) => {}
+        }
+        for check in &step.require {
+            match self.steady_look(check, facts) {
+                Verdict::True(evidence) => facts.extend(evidence.facts),
+                Verdict::False(words) => return early(format!("what has to hold before it does not: {words}")),
+                Verdict::Unknown(words) => return early(format!("cannot look: {words}")),
+            }
+        }
+        (self.record)(Event::Begin { step: step.id.clone() })?;
+        let start = self.clock.now();
+        let failed = |error: String| Ok(Err(Failure { error, begun: true }));
+        let mut refused = None;
+        for command in &step.run {
+            let left = step.timeout.saturating_sub(self.clock.now().saturating_sub(start));
+            let output = match self.run(command, facts, left, &mut |execution, elapsed| {
+                let progress =
+                    Progress::Waiting { number: index + 1, of: steps.len(), step, elapsed, last_seen: "running" };
+                (execution)(progress);
+            }) {
+                Ok(output) => output,
+                Err(missing) => return failed(missing),
+            };
+            if output.is_unknown() {
+                // It may have been done all the same: the checks will tell.
+                break;
+            }
+            if !output.succeeded() {
+                refused = Some(output);
+                break;
+            }
+        }
+        if let (Some(output), true) = (&refused, step.fences) {
+            let said = judge(
+                &crate::judge::Expect::FencedOff,
+                std::slice::from_ref(&Output { end: crate::hosts::Ended::Exit(0), ..output.clone() }),
+            );
+            return failed(match said {
+                Verdict::False(words) if !output.stdout.trim().is_empty() => words,
+                _ => output.complaint(),
+            });
+        }
+        let left = step.timeout.saturating_sub(self.clock.now().saturating_sub(start));
+        // A command that says that it failed is believed, unless what it was for is true.
+        let left = if refused.is_some() { Duration::ZERO } else { left };
+        match self.watch_from(index, steps, facts, start, left) {
+            Verdict::True(evidence) => {
+                let took = self.clock.now().saturating_sub(start);
+                self.done(index, steps, evidence, took, facts).map(Ok)
+            }
+            Verdict::False(words) | Verdict::Unknown(words) => failed(match refused {
+                Some(output) => output.complaint(),
+                None => format!("not within {} s; last seen: {words}", step.timeout.as_secs()),
+            }),
+        }
+    }
+
+    /// Whether a step has nothing to do, by its own condition or by that of the step that ends it on purpose.
+    fn holds_already(&mut self, index: usize, steps: &[Step], facts: &BTreeMap<String, String>) -> Verdict {
+        let step = &steps[index];
+        let own = match step.when {
+            When::Needed => self.steady(&step.checks, facts),
+            When::Always => Verdict::False(String::new()),
+        };
+        if matches!(own, Verdict::True(_)) {
+            return own;
+        }
+        let Some(later) = step.superseded_by.and_then(|id| steps.iter().position(|step| step.id == id)) else {
+            return own;
+        };
+        match self.holds_already(later, steps, facts) {
+            Verdict::True(evidence) => Verdict::True(Evidence {
+                words: format!("superseded by {}: {}", steps[later].id, evidence.words),
+                ..Evidence::default()
+            }),
+            _ => own,
+        }
+    }
+
+    fn skip(
+        &mut self,
+        index: usize,
+        steps: &[Step],
+        evidence: Evidence,
+        facts: &mut BTreeMap<String, String>,
+    ) -> std::io::Result<()> {
+        let step = &steps[index];
+        (self.record)(Event::Skipped {
+            step: step.id.clone(),
+            evidence: evidence.words.clone(),
+            facts: evidence.facts.clone(),
+        })?;
+        (self.tell)(Progress::Skipped { number: index + 1, of: steps.len(), step, evidence: &evidence.words });
+        facts.extend(evidence.facts);
+        Ok(())
+    }
+
+    fn done(
+        &mut self,
+        index: usize,
+        steps: &[Step],
+        evidence: Evidence,
+        elapsed: Duration,
+        facts: &mut BTreeMap<String, String>,
+    ) -> std::io::Result<()> {
+        let step = &steps[index];
+        (self.record)(Event::Done {
+            step: step.id.clone(),
+            took_ms: millis(elapsed),
+            evidence: evidence.words.clone(),
+            facts: evidence.facts.clone(),
+        })?;
+        (self.tell)(Progress::Done { number: index + 1, of: steps.len(), step, elapsed, evidence: &evidence.words });
+        facts.extend(evidence.facts);
+        Ok(())
+    }
+
+    /// Looks until the checks hold or `limit` is over; with `definite`, also until they are seen not to hold.
+    fn watch(
+        &mut self,
+        index: usize,
+        steps: &[Step],
+        facts: &BTreeMap<String, String>,
+        limit: Duration,
+        definite: bool,
+    ) -> Verdict {
+        let start = self.clock.now();
+        let mut pause = PAUSE.0;
+        loop {
+            let verdict = self.look_all(&steps[index].checks, facts);
+            let over = self.clock.now().saturating_sub(start) >= limit;
+            if over || matches!(verdict, Verdict::True(_)) || (definite && matches!(verdict, Verdict::False(_))) {
+                return verdict;
+            }
+            self.clock.pause(pause);
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    /// Looks until the checks hold or `limit` is over, and says what is waited for.
+    fn watch_from(
+        &mut self,
+        index: usize,
+        steps: &[Step],
+        facts: &BTreeMap<String, String>,
+        start: Duration,
+        limit: Duration,
+    ) -> Verdict {
+        let begin = self.clock.now();
+        let step = &steps[index];
+        let mut pause = PAUSE.0;
+        loop {
+            let verdict = self.look_all(&step.checks, facts);
+            let now = self.clock.now();
+            match &verdict {
+                Verdict::True(_) => return verdict,
+                Verdict::False(words) | Verdict::Unknown(words) => {
+                    if now.saturating_sub(begin) >= limit {
+                        return verdict;
+                    }
+                    let elapsed = now.saturating_sub(start);
+                    (self.tell)(Progress::Waiting {
+                        number: index + 1,
+                        of: steps.len(),
+                        step,
+                        elapsed,
+                        last_seen: words,
+                    });
+                }
+            }
+            self.clock.pause(pause);
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    /// All checks; the first that does not hold decides.
+    fn look_all(&mut self, checks: &[Check], facts: &BTreeMap<String, String>) -> Verdict {
+        self.all(checks, facts, Self::look)
+    }
+
+    fn steady(&mut self, checks: &[Check], facts: &BTreeMap<String, String>) -> Verdict {
+        self.all(checks, facts, Self::steady_look)
+    }
+
+    fn all(
+        &mut self,
+        checks: &[Check],
+        facts: &BTreeMap<String, String>,
+        look: fn(&mut Self, &Check, &BTreeMap<String, String>) -> Verdict,
+    ) -> Verdict {
+        let mut sum = Evidence::default();
+        for check in checks {
+            match look(self, check, facts) {
+                Verdict::True(evidence) => {
+                    if !sum.words.is_empty() && !evidence.words.is_empty() {
+                        sum.words.push_str("; ");
+                    }
+                    sum.words.push_str(&evidence.words);
+                    sum.facts.extend(evidence.facts);
+                }
+                other => return other,
+            }
+        }
+        Verdict::True(sum)
+    }
+
+    /// One look; a host that cannot be reached is asked a few times more.
+    fn steady_look(&mut self, check: &Check, facts: &BTreeMap<String, String>) -> Verdict {
+        let mut verdict = self.look(check, facts);
+        for _ in 0..2 {
+            if !matches!(verdict, Verdict::Unknown(_)) {
+                break;
+            }
+            self.clock.pause(PAUSE.1);
+            verdict = self.look(check, facts);
+        }
+        verdict
+    }
+
+    fn look(&mut self, check: &Check, facts: &BTreeMap<String, String>) -> Verdict {
+        let mut outputs = Vec::new();
+        for command in &check.commands {
+            match self.run(command, facts, LOOK, &mut |_, _| {}) {
+                Ok(output) => outputs.push(output),
+                // A fact that no step has left yet: the condition cannot hold yet.
+                Err(missing) => return Verdict::False(missing),
+            }
+        }
+        judge(&check.expect, &outputs)
+    }
+
+    /// Runs a command with the facts it uses in front of it.
+    fn run(
+        &mut self,
+        command: &Command,
+        facts: &BTreeMap<String, String>,
+        limit: Duration,
+        tick: &mut dyn FnMut(&mut dyn FnMut(Progress<'_>), Duration),
+    ) -> Result<Output, String> {
+        let mut script = String::new();
+        for name in uses(&command.script) {
+            match facts.get(name) {
+                Some(value) if harmless(value) => script.push_str(&format!("{name}={value}; ")),
+                _ => return Err(format!("no step has said what {name} is")),
+            }
+        }
+        script.push_str(&command.script);
+        let tell = &mut *self.tell;
+        let command = Command { at: command.at.clone(), script };
+        Ok(self.hosts.run(&command, limit, &mut |elapsed| tick(tell, elapsed)))
+    }
+}
+
+/// The facts that scripts use as shell variables.
+const FACTS: [&str; 2] = ["checkpoint", "replayed"];
+
+/// The facts that a script uses.
+pub(crate) fn uses(script: &str) -> impl Iterator<Item = &'static str> {
+    FACTS.into_iter().filter(move |name| script.contains(&format!("\"${name}\"")))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

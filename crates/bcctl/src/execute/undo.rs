@@ -1,0 +1,82 @@
+//! The way back, before the point of no return.
+
+use std::collections::BTreeMap;
+
+use bc_model::journal::Event;
+
+use super::{Execution, PAUSE, Progress};
+use crate::judge::Verdict;
+use crate::steps::{Step, Undo};
+
+/// What is not as before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// What was meant to stay.
+    pub(crate) stays: Vec<String>,
+    /// What could not be put back.
+    pub(crate) failed: Vec<String>,
+}
+
+impl Execution<'_> {
+    /// Puts back every step that has begun, the last first, and goes on when one cannot be put back.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub(crate) fn undo(
+        &mut self,
+        steps: &[Step],
+        begun: &[String],
+        facts: &BTreeMap<String, String>,
+    ) -> std::io::Result<Left> {
+        let mut left = Left::default();
+        for step in steps.iter().rev().filter(|step| begun.contains(&step.id)) {
+            match &step.undo {
+                Undo::Unneeded(words) => {
+                    (self.record)(Event::Undone { step: step.id.clone(), evidence: words.clone() })?
+                }
+                Undo::Stays(words) => left.stays.push(words.clone()),
+                Undo::Run { words, .. } => {
+                    (self.tell)(Progress::Undoing { step, words });
+                    match self.put_back(&step.undo, facts) {
+                        Ok(evidence) => {
+                            (self.tell)(Progress::Undone { step, result: Ok(&evidence) });
+                            (self.record)(Event::Undone { step: step.id.clone(), evidence })?;
+                        }
+                        Err(error) => {
+                            (self.tell)(Progress::Undone { step, result: Err(&error) });
+                            left.failed.push(format!("could not {words}: {error}"));
+                            (self.record)(Event::NotUndone { step: step.id.clone(), error })?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(left)
+    }
+
+    fn put_back(&mut self, undo: &Undo, facts: &BTreeMap<String, String>) -> Result<String, String> {
+        let Undo::Run { run, checks, timeout, .. } = undo else { return Ok(String::new()) };
+        let start = self.clock.now();
+        let mut said = None;
+        for command in run {
+            let left = timeout.saturating_sub(self.clock.now().saturating_sub(start));
+            let output = self.run(command, facts, left, &mut |_, _| {})?;
+            if !output.succeeded() {
+                said = Some(output.complaint());
+                break;
+            }
+        }
+        loop {
+            match (self.look_all(checks, facts), &said) {
+                (Verdict::True(evidence), _) => return Ok(evidence.words),
+                (_, Some(error)) => return Err(error.clone()),
+                (Verdict::False(words) | Verdict::Unknown(words), None) => {
+                    if self.clock.now().saturating_sub(start) >= *timeout {
+                        return Err(format!("not within {} s; last seen: {words}", timeout.as_secs()));
+                    }
+                }
+            }
+            self.clock.pause(PAUSE.1);
+        }
+    }
+}

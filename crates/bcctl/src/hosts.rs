@@ -1,0 +1,103 @@
+//! The world's edge: running a command on a machine of the site, within a time.
+
+mod process;
+mod ssh;
+
+use std::time::Duration;
+
+pub(crate) use ssh::{SystemHosts, by_hand};
+
+use crate::command::Command;
+
+/// Runs commands. One production implementation, and a recording model of a site in the tests.
+pub(crate) trait Hosts: Sync {
+    /// Runs `command` and waits for its end, at most `limit`. `tick` is called now and then with the time that passed.
+    fn run(&self, command: &Command, limit: Duration, tick: &mut dyn FnMut(Duration)) -> Output;
+}
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Output {
+    /// How it ended.
+    pub(crate) end: Ended,
+    /// Standard output.
+    pub(crate) stdout: String,
+    /// Standard error.
+    pub(crate) stderr: String,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// With an exit status.
+    Exit(i32),
+    /// It did not end in time. It may still be running there.
+    TimedOut,
+    /// The host could not be reached, so nothing is known about it.
+    Unreached(Unreached),
+}
+
+/// Why a host could not be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Unreached {
+    /// It answers, and refuses our key.
+    KeyRefused,
+    /// It answers with a host key that is not the known one.
+    HostKey,
+    /// Its name cannot be resolved.
+    Name,
+    /// It does not answer, or not in time.
+    NoAnswer,
+    /// The program (`ssh`, `fence`) could not be started on this machine.
+    NotStarted,
+}
+
+impl Unreached {
+    /// What to do about it.
+    pub(crate) const fn hint(self) -> &'static str {
+        match self {
+            Self::KeyRefused => {
+                "put the operator's public key into authorized_keys there, or name the key in ~/.ssh/config"
+            }
+            Self::HostKey => {
+                "compare the fingerprint at the console; if the host was reinstalled, `ssh-keygen -R HOST` and accept the new key"
+            }
+            Self::Name => "correct `ssh` in the inventory, or the name service",
+            Self::NoAnswer => "is it powered on, and is its network up? `fence status HOST` asks its power switch",
+            Self::NotStarted => "install it on this machine, or correct PATH",
+        }
+    }
+}
+
+impl Output {
+    /// Whether it ended with status 0.
+    pub(crate) const fn succeeded(&self) -> bool {
+        matches!(self.end, Ended::Exit(0))
+    }
+
+    /// Whether nothing is known about what the command did.
+    pub(crate) const fn is_unknown(&self) -> bool {
+        matches!(self.end, Ended::TimedOut | Ended::Unreached(_))
+    }
+
+    /// In one line, what it said about its failure.
+    pub(crate) fn complaint(&self) -> String {
+        let said = [&self.stderr, &self.stdout].into_iter().find(|text| !text.trim().is_empty());
+        let said = said.map(|text| one_line(text)).unwrap_or_default();
+        match (self.end, said.is_empty()) {
+            (Ended::TimedOut, true) => "no answer in time".to_owned(),
+            (Ended::TimedOut, false) => format!("no answer in time: {said}"),
+            (Ended::Exit(status), true) => format!("exit status {status}"),
+            (Ended::Unreached(_), true) => "not reached".to_owned(),
+            (_, false) => said,
+        }
+    }
+}
+
+/// The last lines of a text, joined, at most about 300 characters.
+pub(crate) fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let joined = lines[lines.len().saturating_sub(4)..].join("; ");
+    if joined.chars().count() <= 300 { joined } else { joined.chars().take(300).chain("…".chars()).collect() }
+}

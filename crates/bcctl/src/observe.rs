@@ -1,0 +1,146 @@
+//! Looking at the whole site at once, without changing anything: one script per host, all hosts at the same time.
+
+mod facts;
+mod script;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bc_model::fencing::{FenceReport, NodeState};
+use bc_model::inventory::Inventory;
+use serde::Serialize;
+
+pub(crate) use facts::{GocdFacts, HostFacts, PostgresqlFacts, ServiceFacts, SqlFacts};
+
+use crate::command::fencing;
+use crate::hosts::{Ended, Hosts, Output, Unreached};
+use crate::place::Place;
+
+/// What was seen of the site at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Observation {
+    /// Every host of the two pairs.
+    pub(crate) hosts: BTreeMap<String, Host>,
+    /// The power state of the same hosts, as the fence devices answer it.
+    pub(crate) fence: BTreeMap<String, Power>,
+    /// What `fence check` complains about.
+    pub(crate) fence_check: Option<String>,
+}
+
+/// One host.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Host {
+    /// It answered.
+    Seen(Box<HostFacts>),
+    /// It could not be looked at.
+    Unseen {
+        /// Why.
+        reason: Unreached,
+        /// In the words of `ssh`.
+        words: String,
+    },
+}
+
+/// What the fence devices say about one host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Power {
+    /// On, off, or not known.
+    pub(crate) state: NodeState,
+    /// Why it is not known.
+    pub(crate) words: String,
+}
+
+impl Observation {
+    /// What `host` answered, if it did.
+    pub(crate) fn host(&self, name: &str) -> Option<&HostFacts> {
+        match self.hosts.get(name) {
+            Some(Host::Seen(facts)) => Some(facts),
+            _ => None,
+        }
+    }
+
+    /// The PostgreSQL server of a place, if its host answered.
+    pub(crate) fn postgresql(&self, inventory: &Inventory, place: Place) -> Option<&PostgresqlFacts> {
+        self.host(place.postgresql(inventory)).and_then(|host| host.postgresql.as_ref())
+    }
+
+    /// The running PostgreSQL server of a place, if it answered.
+    pub(crate) fn sql(&self, inventory: &Inventory, place: Place) -> Option<&SqlFacts> {
+        self.postgresql(inventory, place).and_then(|server| server.sql.as_ref())
+    }
+
+    /// The GoCD server of a place, if its host answered.
+    pub(crate) fn gocd(&self, inventory: &Inventory, place: Place) -> Option<&GocdFacts> {
+        self.host(place.gocd(inventory)).and_then(|host| host.gocd.as_ref())
+    }
+
+    /// Whether the GoCD host of a place holds the VIP; nothing if that is not known.
+    pub(crate) fn holds_vip(&self, inventory: &Inventory, place: Place) -> Option<bool> {
+        let status = self.gocd(inventory, place)?.vip.as_ref().ok()?;
+        Some(status.holds(inventory.vip.address.addr()))
+    }
+
+    /// The power state of a host.
+    pub(crate) fn power(&self, host: &str) -> NodeState {
+        self.fence.get(host).map_or(NodeState::Unknown, |power| power.state)
+    }
+}
+
+/// Looks at every host and every fence device, all at the same time.
+pub(crate) fn observe(inventory: &Inventory, hosts: &dyn Hosts) -> Observation {
+    let mut names: Vec<String> = Place::BOTH.iter().flat_map(|place| place.hosts(inventory)).collect();
+    names.sort();
+    names.dedup();
+    let limit = inventory.timeouts.observe;
+    std::thread::scope(|scope| {
+        let looks: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let host = scope.spawn(move || look(inventory, hosts, name, limit));
+                let power = scope.spawn(move || power(inventory, hosts, name, limit));
+                (name, host, power)
+            })
+            .collect();
+        let check = scope.spawn(move || {
+            let output = hosts.run(&fencing::check(inventory), limit, &mut |_| {});
+            (!output.succeeded()).then(|| output.complaint())
+        });
+        let mut seen = Observation { hosts: BTreeMap::new(), fence: BTreeMap::new(), fence_check: None };
+        for (name, host, power) in looks {
+            // A thread that panicked has seen nothing.
+            let lost = || Host::Unseen { reason: Unreached::NotStarted, words: "the look broke off".to_owned() };
+            seen.hosts.insert(name.clone(), host.join().unwrap_or_else(|_| lost()));
+            let unknown = |_| Power { state: NodeState::Unknown, words: "the look broke off".to_owned() };
+            seen.fence.insert(name.clone(), power.join().unwrap_or_else(unknown));
+        }
+        seen.fence_check = check.join().unwrap_or_else(|_| Some("the look broke off".to_owned()));
+        seen
+    })
+}
+
+fn look(inventory: &Inventory, hosts: &dyn Hosts, name: &str, limit: Duration) -> Host {
+    let output = hosts.run(&script::look(inventory, name), limit, &mut |_| {});
+    match output.end {
+        Ended::Exit(_) => Host::Seen(Box::new(facts::parse(&output.stdout))),
+        Ended::TimedOut => Host::Unseen { reason: Unreached::NoAnswer, words: output.complaint() },
+        Ended::Unreached(reason) => Host::Unseen { reason, words: output.complaint() },
+    }
+}
+
+fn power(inventory: &Inventory, hosts: &dyn Hosts, name: &str, limit: Duration) -> Power {
+    let output: Output = hosts.run(&fencing::status(inventory, name), limit, &mut |_| {});
+    match serde_json::from_str::<FenceReport>(&output.stdout) {
+        Ok(report) => {
+            let words =
+                report.evidence.last().map(|call| format!("{}: {}", call.device, call.detail)).unwrap_or_default();
+            Power { state: report.state, words }
+        }
+        Err(_) => Power { state: NodeState::Unknown, words: output.complaint() },
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

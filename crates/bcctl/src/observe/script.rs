@@ -1,0 +1,124 @@
+//! The script that looks at one host: lines `key=value`, one round trip, nothing written.
+
+use bc_model::inventory::{Inventory, Service};
+
+use crate::command::{Command, gocd, postgresql, quote, service, vip};
+use crate::place::Place;
+
+/// What a running server says about itself; each line is `key=value`. Columns that only a primary (or a standby) may be
+/// asked for stand behind a `CASE`.
+const QUESTIONS: &str = r"
+SELECT 'sql.version=' || current_setting('server_version_num');
+SELECT 'sql.in-recovery=' || pg_is_in_recovery();
+SELECT 'sql.system-identifier=' || system_identifier FROM pg_control_system();
+SELECT 'sql.checkpoint-timeline=' || timeline_id FROM pg_control_checkpoint();
+SELECT 'sql.timeline=' || ('x' || substr(CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END, 1, 8))::bit(32)::int WHERE NOT pg_is_in_recovery();
+SELECT 'sql.timeline=' || greatest(received_tli, (SELECT timeline_id FROM pg_control_checkpoint())) FROM pg_stat_wal_receiver WHERE pg_is_in_recovery();
+SELECT 'sql.write-lsn=' || CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_lsn() END;
+SELECT 'sql.receive-lsn=' || CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() END;
+SELECT 'sql.replay-lsn=' || CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END;
+SELECT 'sql.replay-paused=' || CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END;
+SELECT 'sql.last-commit-age=' || round(extract(epoch FROM now() - pg_last_xact_replay_timestamp())::numeric, 1) WHERE pg_is_in_recovery();
+SELECT 'sql.receiver=' || concat_ws('|', status, sender_host, sender_port) FROM pg_stat_wal_receiver;
+SELECT 'sql.replication=' || concat_ws('|', application_name, state, sync_state, coalesce(client_addr::text, ''), coalesce(replay_lsn::text, '')) FROM pg_stat_replication;
+SELECT 'sql.slot=' || concat_ws('|', slot_name, active, coalesce(restart_lsn::text, '')) FROM pg_replication_slots WHERE slot_type = 'physical';
+SELECT 'sql.setting=' || name || '|' || setting FROM pg_settings WHERE name IN ('synchronous_standby_names', 'max_wal_senders', 'max_replication_slots', 'max_connections', 'max_worker_processes', 'max_prepared_transactions', 'max_locks_per_transaction', 'wal_level', 'hot_standby', 'recovery_min_apply_delay', 'promote_trigger_file', 'recovery_target_timeline', 'archive_mode');
+SELECT 'sql.wal-senders=' || count(*) FROM pg_stat_replication;
+SELECT 'sql.archiver-failing=' || (coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false)) FROM pg_stat_archiver;
+SELECT 'sql.archive-ready=' || count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready';
+SELECT 'sql.prepared-transactions=' || count(*) FROM pg_prepared_xacts;
+SELECT 'sql.tablespaces=' || count(*) FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global');
+SELECT 'sql.size=' || sum(pg_database_size(oid)) FROM pg_database;
+";
+
+/// The command that looks at `host`, whatever its roles.
+pub(super) fn look(inventory: &Inventory, host: &str) -> Command {
+    let mut script = vec!["echo \"host.now=$(date +%s.%N)\"".to_owned()];
+    for place in Place::BOTH {
+        if place.postgresql(inventory) == host {
+            script.push(server(inventory, host, place.other().postgresql(inventory)));
+        }
+        if place.gocd(inventory) == host {
+            script.push(application(inventory, host));
+        }
+    }
+    // What takes long runs in the background, each with a file of its own; the last line says that the look was whole.
+    script.push("wait; cat \"$tmp\"/* 2>/dev/null; echo host.complete=t".to_owned());
+    let script = script.join("\n");
+    Command::on(host, format!("tmp=$(mktemp -d) && trap 'rm -rf \"$tmp\"' EXIT\n{script}"))
+}
+
+fn service_lines(prefix: &str, service: &Service<'_>) -> String {
+    match service {
+        Service::Systemd(unit) => format!(
+            "systemctl show --property=LoadState --property=ActiveState --property=UnitFileState {} | sed 's/^/{prefix}.unit./'",
+            quote(unit)
+        ),
+        Service::Commands(_) => format!(
+            "if {}; then echo {prefix}.unit.ActiveState=active; else echo {prefix}.unit.ActiveState=inactive; fi",
+            service::runs(service)
+        ),
+    }
+}
+
+fn server(inventory: &Inventory, host: &str, peer: &str) -> String {
+    let server = inventory.server(host);
+    let data = quote(server.data_directory);
+    let bin = |name: &str| quote(&format!("{}/{name}", server.bin_directory));
+    let owner = quote(&inventory.postgresql.os_user);
+    let options = "PGCONNECT_TIMEOUT=3 PGOPTIONS='-c default_transaction_read_only=on -c statement_timeout=5s'";
+    let psql = postgresql::psql(inventory, host).replace("-v ON_ERROR_STOP=1", "");
+    let psql = psql.replacen(&format!("runuser -u {owner} -- "), &format!("runuser -u {owner} -- env {options} "), 1);
+    let login =
+        format!("{} dbname=postgres replication=true connect_timeout=3", postgresql::conninfo(inventory, host, peer));
+    let login = format!("runuser -u {owner} -- {} -XAtq -w -d {} -c IDENTIFY_SYSTEM", bin("psql"), quote(&login));
+    format!(
+        "{service}\n\
+         echo \"pg.data=$([ -e {data}/PG_VERSION ] && cat {data}/PG_VERSION)\"\n\
+         echo \"pg.program=$({postgres} --version 2>/dev/null)\"\n\
+         for file in standby.signal recovery.signal recovery.conf backup_label; do [ ! -e {data}/$file ] || echo \"pg.file=$file\"; done\n\
+         mountpoint -q {data} && echo pg.mount-point=t\n\
+         [ -L {data}/pg_wal ] && echo pg.wal-elsewhere=t\n\
+         df -PB1 \"$(dirname {data})\" 2>/dev/null | awk 'NR == 2 {{ print \"pg.free=\" $4 }}'\n\
+         for old in {data}.old-*; do [ ! -e \"$old\" ] || echo \"pg.kept=$old\"; done\n\
+         {control} {data} 2>/dev/null | sed -n -e 's/^Database system identifier: */control.system-identifier=/p' \
+         -e 's/^Database cluster state: */control.state=/p' -e 's/^Latest checkpoint location: */control.checkpoint=/p' \
+         -e \"s/^Latest checkpoint's TimeLineID: */control.timeline=/p\"\n\
+         {{ {login} >\"$tmp\"/login.out 2>\"$tmp\"/login.err; echo \"pg.login=$?\" >\"$tmp\"/login; \
+         sed 's/^/pg.login-words=/' \"$tmp\"/login.err >>\"$tmp\"/login; rm \"$tmp\"/login.out \"$tmp\"/login.err; }} &\n\
+         {psql} 2>\"$tmp\"/sql.err <<'EOF'\n{QUESTIONS}EOF\n\
+         head -n 3 \"$tmp\"/sql.err | sed 's/^/pg.sql-error=/'; rm \"$tmp\"/sql.err\n\
+         trigger=$({psql} -c \"SELECT setting FROM pg_settings WHERE name = 'promote_trigger_file' AND setting <> ''\" 2>/dev/null)\n\
+         [ -z \"$trigger\" ] || ! (cd {data} && [ -e \"$trigger\" ]) || echo \"pg.file=$trigger\"",
+        service = service_lines("pg", &server.service),
+        postgres = bin("postgres"),
+        control = bin("pg_controldata"),
+    )
+}
+
+fn application(inventory: &Inventory, host: &str) -> String {
+    let server = inventory.gocd_server(host);
+    let base = format!("http://127.0.0.1:{}", server.port);
+    let address = inventory.vip.address.addr();
+    let properties = quote(&format!("{}/db.properties", server.config_directory));
+    let probe = if address.is_ipv6() { format!("http://[{address}]") } else { format!("http://{address}") };
+    format!(
+        "{service}\n\
+         {{ echo \"gocd.health=$(curl -s -o /dev/null -m 5 -w '%{{http_code}}' {health})\"; \
+         echo \"gocd.version=$(curl -fs -m 5 -H 'Accept: application/vnd.go.cd.v1+json' {version} | tr -d '\\n')\"; }} >\"$tmp\"/health &\n\
+         sed -n 's/^ *db\\.url *[=:] *\\([^?]*\\).*/gocd.database=\\1/p' {properties} 2>/dev/null\n\
+         {{ {manifest} >\"$tmp\"/manifest.out 2>\"$tmp\"/manifest.err && tr -d '\\n' <\"$tmp\"/manifest.out | sed 's/^/gocd.manifest=/' >\"$tmp\"/manifest \
+         || head -n 2 \"$tmp\"/manifest.err | sed 's/^/gocd.manifest-error=/' >\"$tmp\"/manifest; echo >>\"$tmp\"/manifest; \
+         rm \"$tmp\"/manifest.out \"$tmp\"/manifest.err; }} &\n\
+         vip=$({status} 2>\"$tmp\"/vip.err) && echo \"gocd.vip=$(echo \"$vip\" | tr -d '\\n')\" || head -n 2 \"$tmp\"/vip.err | sed 's/^/gocd.vip-error=/'\n\
+         rm \"$tmp\"/vip.err\n\
+         ip -o address show to {address} 2>/dev/null | grep -q . || {{ curl -s -g -o /dev/null --connect-timeout 1 -m 2 {probe}:{port}/; \
+         ip neigh show to {address} 2>/dev/null | sed -n 's/.*lladdr \\([0-9a-f:]*\\) \\(REACHABLE\\|DELAY\\|PROBE\\).*/gocd.vip-answers=\\1/p'; }} >\"$tmp\"/answers &",
+        service = service_lines("gocd", &server.service),
+        health = quote(&format!("{base}{}", gocd::HEALTH)),
+        version = quote(&format!("{base}/go/api/version")),
+        manifest = gocd::standbyd(inventory, host, "manifest --json").script,
+        status = vip::status(inventory, host).script,
+        port = server.port,
+    )
+}

@@ -1,0 +1,235 @@
+//! From an observation and an intent to a decision, or to the reasons against it. Pure: nothing is asked and nothing is run.
+
+use bc_model::fencing::NodeState;
+use bc_model::inventory::{Bytes, Inventory};
+use bc_model::journal::Intent;
+use serde::{Deserialize, Serialize};
+
+use crate::finding::{ALL, Finding};
+use crate::observe::Observation;
+use crate::place::Place;
+use crate::rules::{self, Site};
+
+/// All that the table of steps is built from, besides the inventory. It is kept in the journal for `bcctl resume`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Decision {
+    /// Id of the operation.
+    pub(crate) operation: String,
+    /// What was asked for.
+    pub(crate) intent: Intent,
+    /// The place that takes over.
+    pub(crate) to: Place,
+    /// The timeline that the promotion ends.
+    pub(crate) timeline: u32,
+    /// Nodes that are turned off first.
+    pub(crate) fence: Vec<String>,
+    /// Nodes that are turned on first.
+    pub(crate) power_on: Vec<String>,
+    /// Whether the old primary's data is replaced by a copy.
+    pub(crate) reseed: Option<Reseed>,
+}
+
+/// A copy that has to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Reseed {
+    /// Bytes that have to be free beside the data directory.
+    pub(crate) needed: u64,
+}
+
+impl Decision {
+    /// The place that is relieved.
+    pub(crate) const fn from(&self) -> Place {
+        self.to.other()
+    }
+}
+
+/// What the operator accepts for this one call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    /// Fail over although the serving place is well.
+    pub(crate) healthy_primary: bool,
+    /// Serve with configuration files that are older than the primary's.
+    pub(crate) stale_config: bool,
+}
+
+/// What comes of an intent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// It can be done.
+    Steps {
+        /// What will be done.
+        decision: Decision,
+        /// What the operator has to know before saying yes.
+        notes: Vec<String>,
+    },
+    /// It is so already.
+    Nothing(String),
+    /// It must not be done; every reason.
+    Refused(Vec<Finding>),
+}
+
+/// Bytes that have to be free for a copy of `size` bytes: the data, WAL that is written meanwhile, and what must be left.
+pub(crate) fn needed(inventory: &Inventory, size: Option<u64>) -> u64 {
+    let size = size.unwrap_or_default();
+    size + size / 10 + inventory.policy.minimum_free.0
+}
+
+/// Decides what to do about `intent`; `operation` is the id that the operation would get.
+pub(crate) fn plan(
+    inventory: &Inventory,
+    seen: &Observation,
+    intent: Intent,
+    accepted: Accepted,
+    operation: &str,
+) -> Plan {
+    let serving = match rules::serving(inventory, seen) {
+        Ok(place) => place,
+        Err(finding) => {
+            // Without a serving place the other rules would only guess; hosts that were not seen may explain it.
+            let unseen = rules::unseen(inventory, seen);
+            return Plan::Refused([finding].into_iter().chain(unseen).collect());
+        }
+    };
+    let site = Site { inventory, seen, serving };
+    let findings = rules::findings(inventory, seen);
+    let mut refusals = rules::refusals(&findings, intent);
+    match intent {
+        Intent::Switchover => {}
+        Intent::Failover => {
+            if let Some(plan) = nothing_to_fail_over(&site, accepted, &mut refusals) {
+                return plan;
+            }
+            if accepted.stale_config {
+                refusals
+                    .retain(|finding| finding.hint.as_ref().is_none_or(|hint| !hint.contains("--accept-stale-config")));
+            }
+        }
+        Intent::Failback if serving == Place::Home => {
+            let host = Place::Home.postgresql(inventory);
+            return Plan::Refused(vec![
+                Finding::fail("site", ALL, format!("nothing has failed over: home serves, {host} is the primary"))
+                    .hint("`bcctl status` shows the roles"),
+            ]);
+        }
+        Intent::Failback => {}
+    }
+    if !refusals.is_empty() {
+        return Plan::Refused(refusals);
+    }
+    let (decision, notes) = decide(&site, intent, operation);
+    Plan::Steps { decision, notes }
+}
+
+/// A failover that is over, or that nobody needs.
+fn nothing_to_fail_over(site: &Site<'_>, accepted: Accepted, refusals: &mut Vec<Finding>) -> Option<Plan> {
+    if !rules::serves_well(site) {
+        return None;
+    }
+    let (inventory, place) = (site.inventory, site.serving);
+    let state = format!(
+        "{place} serves: {} is the primary, GoCD on {} answers, and it holds {}",
+        place.postgresql(inventory),
+        place.gocd(inventory),
+        inventory.vip.address.addr()
+    );
+    let standby = site.seen.sql(inventory, place.other()).is_some_and(|sql| sql.in_recovery);
+    if place == Place::Away && !standby {
+        return Some(Plan::Nothing(format!("nothing to do: {state}")));
+    }
+    if !accepted.healthy_primary {
+        refusals.insert(
+            0,
+            Finding::fail("site", &[Intent::Failover], format!("everything is well: {state}")).hint(
+                "`bcctl switchover` changes places without losing anything; --even-if-healthy fails over all the same",
+            ),
+        );
+    }
+    None
+}
+
+fn decide(site: &Site<'_>, intent: Intent, operation: &str) -> (Decision, Vec<String>) {
+    let (inventory, seen) = (site.inventory, site.seen);
+    let (from, to) = (site.serving, site.serving.other());
+    let timeline = [from, to].into_iter().find_map(|place| seen.sql(inventory, place)).map_or(0, |sql| sql.timeline);
+    let mut decision = Decision {
+        operation: operation.to_owned(),
+        intent,
+        to,
+        timeline,
+        fence: Vec::new(),
+        power_on: Vec::new(),
+        reseed: None,
+    };
+    let mut notes = Vec::new();
+    match intent {
+        Intent::Switchover => {
+            notes.push("nothing is lost: the standby has every byte before it is promoted".to_owned())
+        }
+        Intent::Failover => {
+            decision.fence = from.hosts(inventory);
+            notes.push(loss(site));
+        }
+        Intent::Failback => {
+            let host = to.postgresql(inventory);
+            decision.power_on = to
+                .hosts(inventory)
+                .into_iter()
+                .filter(|host| seen.host(host).is_none() && seen.power(host) == NodeState::Off)
+                .collect();
+            let primary = seen.sql(inventory, from);
+            let streams = seen.sql(inventory, to).is_some_and(|sql| sql.in_recovery)
+                && primary.is_some_and(|primary| {
+                    primary.replication.iter().any(|row| row.name == host && row.state == "streaming")
+                });
+            if streams {
+                notes.push(format!(
+                    "{host} streams from {} already, so it is not copied again",
+                    from.postgresql(inventory)
+                ));
+            } else {
+                let size = primary.and_then(|primary| primary.size);
+                decision.reseed = Some(Reseed { needed: needed(inventory, size) });
+                let size = size.map(|size| format!(" ({})", Bytes(size))).unwrap_or_default();
+                notes.push(format!(
+                    "{host} gets a copy of {}{size} while that goes on serving; rows that only {host} has are not in it, but its old data is kept",
+                    from.postgresql(inventory)
+                ));
+            }
+            notes.push("the service stops only for the change of places at the end; nothing is lost by it".to_owned());
+        }
+    }
+    (decision, notes)
+}
+
+/// What a failover may lose, as far as it can be known.
+fn loss(site: &Site<'_>) -> String {
+    let (inventory, seen) = (site.inventory, site.seen);
+    let (one, two) = (site.serving.postgresql(inventory), site.serving.other().postgresql(inventory));
+    let Some(standby) = seen.sql(inventory, site.serving.other()) else { return String::new() };
+    let lsn = |lsn: Option<crate::lsn::Lsn>| lsn.map_or_else(|| "nothing".to_owned(), |lsn| lsn.to_string());
+    let age =
+        standby.last_commit_age.map(|age| format!("; the last commit it has seen is {age} s old")).unwrap_or_default();
+    let known =
+        format!("{two} has received {} and replayed {}{age}", lsn(standby.receive_lsn), lsn(standby.replay_lsn));
+    let reached = standby.receive_lsn.max(standby.replay_lsn);
+    let written = seen.sql(inventory, site.serving).and_then(|primary| primary.write_lsn);
+    match (written, reached) {
+        (Some(written), Some(reached)) => format!(
+            "{known}; {one} has written {written}: up to {} may be lost, and what it writes until it is off",
+            Bytes(written.since(reached))
+        ),
+        _ if inventory.postgresql.synchronous => {
+            format!(
+                "{known}; commits that {one} acknowledged while {two} was its synchronous standby are all there; others may be lost"
+            )
+        }
+        _ => format!(
+            "{known}; replication is asynchronous: what {one} acknowledged after that is lost, and how much that is cannot be known"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! The one table of runbook steps: what is executed, what the dry run prints and what the journal names.
+//!
+//! ```text
+//! check ──true──▶ skipped
+//!   │ false
+//!   ▼
+//! require ─▶ begin (fsync) ─▶ run ─▶ check, again and again until it holds or the time is over
+//! ```
+//!
+//! A step is data built from the inventory and the plan's decision alone, so `bcctl resume` builds the same table again.
+
+mod failover;
+mod rejoin;
+mod switchover;
+
+use std::time::Duration;
+
+use bc_model::inventory::Inventory;
+use bc_model::journal::{Intent, PlannedStep};
+
+use crate::command::{At, Command};
+use crate::judge::Check;
+use crate::plan::Decision;
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// Stable id; the table is in `bc_model::journal`.
+    pub(crate) id: String,
+    /// What it does.
+    pub(crate) words: String,
+    /// Where it is done.
+    pub(crate) at: At,
+    /// What has to hold right before it runs.
+    pub(crate) require: Vec<Check>,
+    /// What is true afterwards. Already true means skip, unless the step runs [`When::Always`].
+    pub(crate) checks: Vec<Check>,
+    /// Whether a condition that holds already is a reason to skip.
+    pub(crate) when: When,
+    /// What is run, in order.
+    pub(crate) run: Vec<Command>,
+    /// From `begin` until the checks hold.
+    pub(crate) timeout: Duration,
+    /// A later step that ends this one's condition on purpose: while that one holds, this one is done.
+    pub(crate) superseded_by: Option<&'static str>,
+    /// How it is put back before the point of no return.
+    pub(crate) undo: Undo,
+    /// Whether it is the point of no return.
+    pub(crate) point_of_no_return: bool,
+    /// Whether its failure means that a node could not be proven off.
+    pub(crate) fences: bool,
+}
+
+/// Whether a condition that holds already is a reason to skip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// It is.
+    Needed,
+    /// It is not: running again does no harm, and evidence of our own is worth more.
+    Always,
+}
+
+/// How a step is put back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Undo {
+    /// Nothing that was changed gets in the way of serving as before; why.
+    Unneeded(String),
+    /// It stays as it is, and serving as before needs a person; what stays.
+    Stays(String),
+    /// Commands, and what is true afterwards.
+    Run {
+        /// What it does.
+        words: String,
+        /// What is run, in order.
+        run: Vec<Command>,
+        /// What is true afterwards.
+        checks: Vec<Check>,
+        /// From the first command until the checks hold.
+        timeout: Duration,
+    },
+}
+
+impl Step {
+    /// A step that only waits for a condition.
+    fn wait(id: &str, at: At, words: String, checks: Vec<Check>, timeout: Duration) -> Self {
+        Self {
+            id: id.to_owned(),
+            words,
+            at,
+            require: Vec::new(),
+            checks,
+            when: When::Needed,
+            run: Vec::new(),
+            timeout,
+            superseded_by: None,
+            undo: Undo::Unneeded("only looked".to_owned()),
+            point_of_no_return: false,
+            fences: false,
+        }
+    }
+
+    /// A step that changes something; `undo` says what becomes of the change.
+    fn change(
+        id: &str,
+        host: &str,
+        words: String,
+        checks: Vec<Check>,
+        run: Vec<Command>,
+        timeout: Duration,
+        undo: Undo,
+    ) -> Self {
+        Self { run, undo, ..Self::wait(id, At::Host(host.to_owned()), words, checks, timeout) }
+    }
+
+    fn requiring(self, require: Vec<Check>) -> Self {
+        Self { require, ..self }
+    }
+
+    fn always(self) -> Self {
+        Self { when: When::Always, ..self }
+    }
+
+    fn superseded_by(self, id: &'static str) -> Self {
+        Self { superseded_by: Some(id), ..self }
+    }
+
+    /// As the journal names it.
+    pub(crate) fn planned(&self) -> PlannedStep {
+        PlannedStep {
+            id: self.id.clone(),
+            words: self.words.clone(),
+            host: self.at.to_string(),
+            point_of_no_return: self.point_of_no_return,
+        }
+    }
+}
+
+/// The steps of an operation, in order.
+pub(crate) fn table(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
+    match decision.intent {
+        Intent::Failover => failover::steps(inventory, decision),
+        Intent::Switchover => switchover::steps(inventory, decision),
+        Intent::Failback => {
+            let mut steps = rejoin::steps(inventory, decision);
+            steps.extend(switchover::steps(inventory, decision));
+            steps
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

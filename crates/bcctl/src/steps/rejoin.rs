@@ -1,0 +1,118 @@
+//! The first half of a failback: the old primary becomes a standby of the serving one, which goes on serving.
+//!
+//! The old data is not rewound but replaced: a base backup into a directory beside it, then two renames. Nothing here
+//! touches the service, so nothing here has to be put back for the site to go on as it is.
+
+use bc_model::inventory::Inventory;
+
+use super::{Step, Undo};
+use crate::command::{At, Command, fencing, gocd, postgresql, reseed, vip};
+use crate::judge::{Check, Expect};
+use crate::plan::Decision;
+
+pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
+    let (serving, home) = (decision.from().postgresql(inventory), decision.to.postgresql(inventory));
+    let operation = decision.operation.as_str();
+    let times = &inventory.timeouts;
+    let reason = format!("bcctl {operation}");
+    let unneeded = |words: &str| Undo::Unneeded(words.to_owned());
+
+    let mut steps: Vec<Step> = decision.power_on.iter().map(|node| power_on(inventory, node, &reason)).collect();
+    if !decision.power_on.is_empty() {
+        steps.push(quiet(inventory, decision));
+    }
+    let Some(reseed) = &decision.reseed else { return steps };
+    steps.extend([
+        Step::change(
+            "rejoin-stop",
+            home,
+            format!("make sure that no PostgreSQL runs on {home}"),
+            vec![postgresql::stopped(inventory, home)],
+            vec![postgresql::stop(inventory, home)],
+            times.postgresql_stop,
+            unneeded("it was no part of the service"),
+        )
+        .superseded_by("rejoin-swap"),
+        Step::change(
+            "rejoin-slot",
+            serving,
+            format!("keep WAL on {serving} for {home}"),
+            vec![postgresql::has_slot(inventory, serving, home)],
+            vec![postgresql::create_slot(inventory, serving, home, true)],
+            times.checkpoint,
+            unneeded("the slot is what the next attempt needs"),
+        ),
+        Step::change(
+            "rejoin-copy",
+            home,
+            format!("copy {serving}'s data to {home}, beside the old data, and verify it"),
+            vec![reseed::copied(inventory, home, operation)],
+            vec![reseed::copy(inventory, home, serving, operation)],
+            times.reseed,
+            Undo::Run {
+                words: format!("stop the copy to {home}, and remove what it has made"),
+                run: vec![reseed::remove_copy(inventory, home, operation)],
+                checks: vec![reseed::no_copy(inventory, home, operation)],
+                timeout: times.postgresql_stop,
+            },
+        )
+        .requiring(vec![reseed::room(inventory, home, operation, reseed.needed)]),
+        Step::change(
+            "rejoin-swap",
+            home,
+            format!("put the copy in place; the old data is kept as {}", reseed::kept(inventory, home, operation)),
+            vec![reseed::swapped(inventory, home, operation)],
+            vec![reseed::swap(inventory, home, operation)],
+            times.vip,
+            unneeded("the old data is kept beside the copy"),
+        )
+        .requiring(vec![postgresql::stopped(inventory, home)]),
+        Step::change(
+            "rejoin-start",
+            home,
+            format!("start PostgreSQL on {home} as the standby of {serving}"),
+            vec![postgresql::in_recovery(inventory, home)],
+            vec![postgresql::start(inventory, home)],
+            times.postgresql_start,
+            unneeded("a standby is where it should be"),
+        )
+        .requiring(vec![postgresql::armed(inventory, home, serving)])
+        .superseded_by("promote"),
+        Step::wait(
+            "rejoin-stream",
+            At::Host(home.to_owned()),
+            format!("wait until {home} streams from {serving}"),
+            postgresql::streams(inventory, serving, home),
+            times.postgresql_start,
+        )
+        .superseded_by("promote"),
+    ]);
+    steps
+}
+
+fn power_on(inventory: &Inventory, node: &str, reason: &str) -> Step {
+    Step {
+        at: At::Operator,
+        ..Step::change(
+            &format!("power-on-{node}"),
+            node,
+            format!("turn on {node}, and wait until it answers"),
+            vec![Check { commands: vec![Command::on(node, "true")], expect: Expect::Reached }],
+            vec![fencing::on(inventory, node, reason)],
+            inventory.timeouts.boot,
+            Undo::Unneeded(format!("{node} may stay on: nothing of the site starts by itself there")),
+        )
+    }
+}
+
+/// What could not be seen while the hosts were off: nothing of the site may have come back by itself.
+fn quiet(inventory: &Inventory, decision: &Decision) -> Step {
+    let (pg, go) = (decision.to.postgresql(inventory), decision.to.gocd(inventory));
+    let mut checks = vec![gocd::stopped(inventory, go), vip::absent(inventory, go)];
+    if decision.reseed.is_some() {
+        checks.push(postgresql::stopped(inventory, pg));
+    }
+    let words = format!("see that neither GoCD nor the VIP nor a second primary came back with {go} and {pg}");
+    Step::wait("rejoin-quiet", At::Host(pg.to_owned()), words, checks, inventory.timeouts.vip)
+        .superseded_by("rejoin-swap")
+}

@@ -1,0 +1,223 @@
+//! Planned: both places healthy, nothing is lost.
+//!
+//! The application goes down first, then the database; the standby has every byte before it is promoted. The service comes
+//! back before the old primary is made a standby, because that is what people wait for.
+
+use bc_model::inventory::Inventory;
+
+use super::{Step, Undo};
+use crate::command::{At, gocd, postgresql, vip};
+use crate::plan::Decision;
+
+pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
+    let (from, to) = (decision.from(), decision.to);
+    let (pg_from, pg_to) = (from.postgresql(inventory), to.postgresql(inventory));
+    let (go_from, go_to) = (from.gocd(inventory), to.gocd(inventory));
+    let times = &inventory.timeouts;
+    let address = inventory.vip.address.addr();
+    let unneeded = |words: &str| Undo::Unneeded(words.to_owned());
+
+    let mut steps = vec![
+        Step::change(
+            "checkpoint",
+            pg_from,
+            format!("write {pg_from}'s dirty pages, so that it stops quickly"),
+            vec![],
+            vec![postgresql::checkpoint(inventory, pg_from)],
+            times.checkpoint,
+            unneeded("a checkpoint changes nothing"),
+        )
+        .always()
+        .superseded_by("stop-postgresql"),
+        Step::change(
+            "stop-gocd",
+            go_from,
+            format!("stop GoCD on {go_from}"),
+            vec![gocd::stopped(inventory, go_from)],
+            vec![gocd::stop(inventory, go_from)],
+            times.gocd_stop,
+            Undo::Run {
+                words: format!("start GoCD on {go_from}"),
+                run: vec![gocd::start(inventory, go_from)],
+                checks: vec![gocd::ready(inventory, go_from)],
+                timeout: times.gocd_ready,
+            },
+        ),
+        Step::change(
+            "unassign-vip",
+            go_from,
+            format!("take {address} from {go_from}"),
+            vec![vip::absent(inventory, go_from)],
+            vec![vip::unassign(inventory, go_from)],
+            times.vip,
+            // Agents lose what they send to a server that is still starting, so the address comes back last.
+            Undo::Run {
+                words: format!("start GoCD on {go_from}, and give {address} back to it when it is ready"),
+                run: vec![
+                    gocd::start(inventory, go_from),
+                    gocd::wait_ready(inventory, go_from),
+                    vip::assign(inventory, go_from, None),
+                ],
+                checks: vec![vip::held(inventory, go_from)],
+                timeout: times.gocd_ready,
+            },
+        ),
+        Step::change(
+            "sync-config",
+            go_to,
+            format!("copy GoCD's configuration from {go_from} to {go_to}, compared by hash"),
+            vec![gocd::same_files(inventory, go_from, go_to)],
+            vec![gocd::pull(inventory, go_to)],
+            times.sync,
+            unneeded("a standby's copy is meant to be fresh"),
+        )
+        .superseded_by("start-gocd"),
+        Step::change(
+            "arm",
+            pg_from,
+            format!("make {pg_from} a standby of {pg_to} from its next start on"),
+            vec![postgresql::armed(inventory, pg_from, pg_to)],
+            postgresql::arm(inventory, pg_from, pg_to),
+            times.vip,
+            Undo::Run {
+                words: format!("make {pg_from} a primary again from its next start on"),
+                run: vec![postgresql::disarm(inventory, pg_from)],
+                checks: vec![postgresql::disarmed(inventory, pg_from)],
+                timeout: times.vip,
+            },
+        ),
+        Step::change(
+            "stop-postgresql",
+            pg_from,
+            format!("stop PostgreSQL on {pg_from}, fast and clean"),
+            vec![postgresql::shut_down(inventory, pg_from)],
+            vec![postgresql::stop(inventory, pg_from)],
+            times.postgresql_stop,
+            Undo::Run {
+                words: format!("start PostgreSQL on {pg_from} as the primary"),
+                run: vec![postgresql::disarm(inventory, pg_from), postgresql::start(inventory, pg_from)],
+                checks: vec![postgresql::primary(inventory, pg_from)],
+                timeout: times.postgresql_start,
+            },
+        )
+        .superseded_by("promote"),
+        Step::wait(
+            "replay",
+            At::Host(pg_to.to_owned()),
+            format!("wait until {pg_to} has replayed past {pg_from}'s shutdown checkpoint"),
+            vec![postgresql::replayed_checkpoint(inventory, pg_to)],
+            times.replay,
+        )
+        .superseded_by("promote"),
+        Step {
+            point_of_no_return: true,
+            ..Step::change(
+                "promote",
+                pg_to,
+                format!("promote PostgreSQL on {pg_to} to primary"),
+                vec![postgresql::promoted(inventory, pg_to, decision.timeline, "checkpoint")],
+                vec![postgresql::promote(inventory, pg_to)],
+                times.promote,
+                unneeded("a promotion cannot be taken back"),
+            )
+        }
+        .requiring(vec![
+            postgresql::still_shut_down(inventory, pg_from),
+            postgresql::in_recovery(inventory, pg_to),
+            postgresql::replayed_checkpoint(inventory, pg_to),
+        ]),
+    ];
+    steps.extend(serve(inventory, decision, None));
+    steps.push(
+        Step::change(
+            "follow",
+            pg_from,
+            format!("start PostgreSQL on {pg_from} as the standby of {pg_to}"),
+            {
+                let mut checks = postgresql::streams(inventory, pg_to, pg_from);
+                checks.push(postgresql::no_slot(inventory, pg_from, pg_to));
+                checks
+            },
+            vec![postgresql::start(inventory, pg_from), postgresql::drop_slot(inventory, pg_from, pg_to)],
+            times.postgresql_start,
+            unneeded("only forward from here"),
+        )
+        .requiring(vec![postgresql::armed(inventory, pg_from, pg_to)]),
+    );
+    if inventory.postgresql.synchronous {
+        steps.push(Step::change(
+            "synchronous",
+            pg_to,
+            format!("wait for {pg_from} at every commit on {pg_to} again"),
+            vec![postgresql::is_synchronous(inventory, pg_to, pg_from)],
+            vec![postgresql::synchronous(inventory, pg_to, pg_from)],
+            times.postgresql_start,
+            unneeded("only forward from here"),
+        ));
+    }
+    steps.push(verify(inventory, decision));
+    steps
+}
+
+/// From a promoted PostgreSQL to a site that serves; `fenced` is the node that held the VIP and was turned off.
+pub(super) fn serve(inventory: &Inventory, decision: &Decision, fenced: Option<&str>) -> Vec<Step> {
+    let (pg_from, pg_to) = (decision.from().postgresql(inventory), decision.to.postgresql(inventory));
+    let go_to = decision.to.gocd(inventory);
+    let times = &inventory.timeouts;
+    let forward = || Undo::Unneeded("only forward from here".to_owned());
+    vec![
+        Step::change(
+            "settle",
+            pg_to,
+            format!("on {pg_to}: checkpoint, wait for no standby that is down, a slot for {pg_from}"),
+            vec![postgresql::settled(inventory, pg_to, pg_from)],
+            // A peer that was fenced may be gone for weeks: its slot keeps no WAL until it has connected once.
+            postgresql::settle(inventory, pg_to, pg_from, fenced.is_none()),
+            times.checkpoint,
+            forward(),
+        )
+        .superseded_by("synchronous"),
+        Step::change(
+            "start-gocd",
+            go_to,
+            format!("start GoCD on {go_to}"),
+            vec![gocd::started(inventory, go_to)],
+            vec![gocd::start(inventory, go_to)],
+            times.gocd_ready,
+            forward(),
+        )
+        .requiring(vec![postgresql::primary(inventory, pg_to)]),
+        Step::wait(
+            "gocd-ready",
+            At::Host(go_to.to_owned()),
+            format!("wait until GoCD on {go_to} is ready"),
+            vec![gocd::ready(inventory, go_to)],
+            times.gocd_ready,
+        ),
+        Step::change(
+            "assign-vip",
+            go_to,
+            format!("give {} to {go_to}", inventory.vip.address.addr()),
+            vec![vip::held(inventory, go_to)],
+            vec![vip::assign(inventory, go_to, fenced)],
+            times.vip,
+            forward(),
+        ),
+    ]
+}
+
+/// The last look: one holder of the VIP, GoCD answers through it, PostgreSQL takes writes.
+pub(super) fn verify(inventory: &Inventory, decision: &Decision) -> Step {
+    let go_to = decision.to.gocd(inventory);
+    let mut checks = vec![
+        vip::held(inventory, go_to),
+        gocd::answers_at_vip(inventory, go_to),
+        postgresql::primary(inventory, decision.to.postgresql(inventory)),
+    ];
+    if decision.fence.is_empty() {
+        checks.push(vip::absent(inventory, decision.from().gocd(inventory)));
+        checks.push(postgresql::in_recovery(inventory, decision.from().postgresql(inventory)));
+    }
+    let words = format!("look again: only {go_to} holds the VIP, GoCD answers there, one PostgreSQL takes writes");
+    Step::wait("verify", At::Host(go_to.to_owned()), words, checks, inventory.timeouts.vip)
+}

@@ -1,0 +1,329 @@
+//! One function per verb: what is looked at, decided, shown, asked, done and said at the end.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use bc_model::exit::Exit;
+use bc_model::inventory::{Inventory, InventoryError};
+use bc_model::journal::{Event, Intent, Journal, Outcome, SCHEMA};
+use thiserror::Error;
+
+use crate::cli::{Act, Cli, Look, Resume, Verb};
+use crate::clock::{SystemClock, time_of_day};
+use crate::confirm::{Answer, confirm};
+use crate::execute::{End, Execution};
+use crate::finding::{ALL, Finding, Level};
+use crate::hosts::SystemHosts;
+use crate::journal::{Found, Store, StoreError, Writer, operation_id};
+use crate::observe::observe;
+use crate::plan::{Accepted, Decision, Plan, plan};
+use crate::render;
+use crate::rules;
+use crate::steps::{Step, table};
+
+/// Why a verb ended early.
+#[derive(Debug, Error)]
+pub(crate) enum VerbError {
+    /// The inventory cannot be read.
+    #[error("inventory {}: {source}", .path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The inventory is wrong.
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
+    /// The journals cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The journal could not be written in the middle of an operation.
+    #[error("the journal could not be written, so nothing more was done: {0}")]
+    Write(std::io::Error),
+    /// A directory for the connections could not be made.
+    #[error("no directory for temporary files: {0}")]
+    Sockets(std::io::Error),
+    /// There is nobody to ask.
+    #[error("there is no terminal to ask on")]
+    Nobody,
+    /// The journal was written for another inventory or by another version.
+    #[error("operation {operation} cannot be continued: {why}")]
+    Changed {
+        /// Which.
+        operation: String,
+        /// What does not fit.
+        why: String,
+    },
+    /// Output could not be written.
+    #[error("output: {0}")]
+    Output(std::io::Error),
+}
+
+impl VerbError {
+    /// What it means to the caller.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Read { .. } | Self::Inventory(_) | Self::Nobody => Exit::Usage,
+            Self::Store(_) | Self::Sockets(_) | Self::Changed { .. } => Exit::Refused,
+            Self::Write(_) => Exit::HalfWay,
+            Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
+            Self::Output(_) => Exit::Failed,
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read { .. } => {
+                Some("name the file with --inventory or BC_INVENTORY; packaging/bc.toml is an example".to_owned())
+            }
+            Self::Store(error) => Some(error.hint().to_owned()),
+            Self::Nobody => Some("look at the plan, then run it again with --yes".to_owned()),
+            Self::Write(_) => Some("make room on its disk, then `bcctl resume`".to_owned()),
+            Self::Changed { .. } => Some("continue with the inventory and the version it was begun with".to_owned()),
+            Self::Inventory(_) | Self::Sockets(_) | Self::Output(_) => None,
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, VerbError>;
+
+/// Does what the command line says.
+pub(crate) fn run(cli: &Cli) -> Result<Exit> {
+    let inventory = load(&cli.inventory)?;
+    let store = Store::new(&cli.state_directory, &inventory.site);
+    match &cli.verb {
+        Verb::Check(look) => check(&inventory, &store, look),
+        Verb::Status(look) => status(&inventory, &store, look),
+        Verb::Switchover(how) => act(&inventory, &store, Intent::Switchover, Accepted::default(), how),
+        Verb::Failover(how) => {
+            let accepted = Accepted { healthy_primary: how.even_if_healthy, stale_config: how.accept_stale_config };
+            act(&inventory, &store, Intent::Failover, accepted, &how.act)
+        }
+        Verb::Failback(how) => act(&inventory, &store, Intent::Failback, Accepted::default(), how),
+        Verb::Resume(how) => resume(&inventory, &store, how),
+    }
+}
+
+fn load(path: &Path) -> Result<Inventory> {
+    let text = std::fs::read_to_string(path).map_err(|source| VerbError::Read { path: path.to_owned(), source })?;
+    Ok(Inventory::parse(&path.display().to_string(), &text)?)
+}
+
+fn check(inventory: &Inventory, store: &Store, how: &Look) -> Result<Exit> {
+    let hosts = SystemHosts::new(inventory).map_err(VerbError::Sockets)?;
+    let seen = observe(inventory, &hosts);
+    let mut findings = rules::findings(inventory, &seen);
+    findings.extend(store.unfinished()?.map(|found| unfinished(&found)));
+    render::check(&inventory.site, &findings, how.json).map_err(VerbError::Output)?;
+    let ready = findings.iter().all(|finding| finding.level != Level::Fail);
+    Ok(if ready { Exit::Done } else { Exit::Refused })
+}
+
+fn status(inventory: &Inventory, store: &Store, how: &Look) -> Result<Exit> {
+    let hosts = SystemHosts::new(inventory).map_err(VerbError::Sockets)?;
+    let seen = observe(inventory, &hosts);
+    render::status(inventory, &seen, store.unfinished()?.as_ref(), how.json).map_err(VerbError::Output)?;
+    Ok(Exit::Done)
+}
+
+/// An operation that is not over forbids every other one.
+fn unfinished(found: &Found) -> Finding {
+    let name = name(&found.journal);
+    let step = found.journal.last_done().map(|step| format!(", last done: {step}")).unwrap_or_default();
+    let abandon = if found.journal.past_point_of_no_return() { "" } else { "; `bcctl resume --abandon` gives it up" };
+    Finding::fail("site", ALL, format!("operation {name} is not over{step}"))
+        .hint(format!("`bcctl resume` continues it{abandon}"))
+}
+
+fn name(journal: &Journal) -> String {
+    match journal.entries.first().map(|entry| &entry.event) {
+        Some(Event::Planned { operation, .. }) => operation.clone(),
+        _ => String::new(),
+    }
+}
+
+fn act(inventory: &Inventory, store: &Store, intent: Intent, accepted: Accepted, how: &Act) -> Result<Exit> {
+    let lock = if how.dry_run { None } else { Some(store.lock()?) };
+    if let Some(found) = store.unfinished()? {
+        render::refused(&intent.to_string(), &[unfinished(&found)]);
+        return Ok(Exit::Refused);
+    }
+    let hosts = SystemHosts::new(inventory).map_err(VerbError::Sockets)?;
+    let operation = operation_id(time_of_day(), intent);
+    let decide = || plan(inventory, &observe(inventory, &hosts), intent, accepted, &operation);
+    let decided = decide();
+    let (decision, notes) = match &decided {
+        Plan::Nothing(words) => {
+            render::say(words);
+            return Ok(Exit::Done);
+        }
+        Plan::Refused(findings) => {
+            render::refused(&intent.to_string(), findings);
+            return Ok(Exit::Refused);
+        }
+        Plan::Steps { decision, notes } => (decision, notes),
+    };
+    let steps = table(inventory, decision);
+    let Some(lock) = lock else {
+        render::dry_run(inventory, decision, notes, &steps).map_err(VerbError::Output)?;
+        return Ok(Exit::Done);
+    };
+    render::plan(decision, notes, &steps);
+    if !how.yes {
+        match confirm(&inventory.site) {
+            Answer::Yes => {}
+            Answer::No => {
+                render::say("nothing was done");
+                return Ok(Exit::Refused);
+            }
+            Answer::Nobody => return Err(VerbError::Nobody),
+        }
+        // A person may have thought about it for an hour.
+        match decide() {
+            Plan::Steps { decision: now, .. } if now == *decision => {}
+            Plan::Refused(findings) => {
+                render::refused(&intent.to_string(), &findings);
+                return Ok(Exit::Refused);
+            }
+            Plan::Steps { .. } | Plan::Nothing(_) => {
+                render::say("the site has changed while the plan was read; nothing was done");
+                return Ok(Exit::Refused);
+            }
+        }
+    }
+    let mut writer = store.create(&operation, &lock)?;
+    let planned = Event::Planned {
+        schema: SCHEMA,
+        operation,
+        site: inventory.site.clone(),
+        intent,
+        by: by(),
+        steps: steps.iter().map(Step::planned).collect(),
+        decision: serde_json::to_value(decision).map_err(|error| VerbError::Write(std::io::Error::other(error)))?,
+    };
+    writer.write(time_of_day(), planned).map_err(VerbError::Write)?;
+    let Some(found) = store.newest()? else { return Err(VerbError::Write(std::io::ErrorKind::NotFound.into())) };
+    carry_out(&hosts, &steps, &found, &mut writer)
+}
+
+fn resume(inventory: &Inventory, store: &Store, how: &Resume) -> Result<Exit> {
+    let lock = if how.act.dry_run { None } else { Some(store.lock()?) };
+    let Some(found) = store.unfinished()? else {
+        render::say("nothing to resume: no operation is unfinished");
+        return Ok(Exit::Done);
+    };
+    let (decision, steps) = planned(inventory, &found.journal)?;
+    if how.abandon && found.journal.past_point_of_no_return() {
+        let words = "the promotion may have happened: from here there is only forward";
+        render::refused("giving up", &[Finding::fail("site", ALL, words).hint("`bcctl resume` continues it")]);
+        return Ok(Exit::Refused);
+    }
+    let hosts = SystemHosts::new(inventory).map_err(VerbError::Sockets)?;
+    let Some(lock) = lock else {
+        if how.abandon {
+            render::way_back(inventory, &found.journal, &steps).map_err(VerbError::Output)?;
+        } else {
+            render::dry_run(inventory, &decision, &[], &steps).map_err(VerbError::Output)?;
+        }
+        return Ok(Exit::Done);
+    };
+    render::resume(&found, how.abandon);
+    if !how.act.yes {
+        match confirm(&inventory.site) {
+            Answer::Yes => {}
+            Answer::No => {
+                render::say("nothing was done");
+                return Ok(Exit::Refused);
+            }
+            Answer::Nobody => return Err(VerbError::Nobody),
+        }
+    }
+    let mut writer = Store::reopen(&found, &lock)?;
+    writer.write(time_of_day(), Event::Resumed { by: by() }).map_err(VerbError::Write)?;
+    if how.abandon {
+        abandon(&hosts, &steps, &found, &mut writer)
+    } else {
+        carry_out(&hosts, &steps, &found, &mut writer)
+    }
+}
+
+/// The decision of a journal, and the same table of steps again.
+fn planned(inventory: &Inventory, journal: &Journal) -> Result<(Decision, Vec<Step>)> {
+    let changed = |why: String| VerbError::Changed { operation: name(journal), why };
+    let decision = match journal.entries.first().map(|entry| &entry.event) {
+        Some(Event::Planned { decision, .. }) => decision.clone(),
+        _ => serde_json::Value::Null,
+    };
+    let decision: Decision =
+        serde_json::from_value(decision).map_err(|error| changed(format!("its plan is not understood: {error}")))?;
+    let steps = table(inventory, &decision);
+    if steps.iter().map(Step::planned).ne(journal.steps().iter().cloned()) {
+        return Err(changed(
+            "the inventory, or this program, gives other steps than those that were planned".to_owned(),
+        ));
+    }
+    Ok((decision, steps))
+}
+
+fn carry_out(hosts: &SystemHosts<'_>, steps: &[Step], found: &Found, writer: &mut Writer) -> Result<Exit> {
+    let end = with_execution(hosts, writer, |execution| execution.execute(steps, &found.journal))?;
+    render::end(&end, &found.path);
+    Ok(match end {
+        End::Done => Exit::Done,
+        End::Undone { .. } => Exit::Failed,
+        End::NotFenced { .. } => Exit::NotFenced,
+        End::HalfWay { .. } | End::Interrupted { .. } => Exit::HalfWay,
+    })
+}
+
+fn abandon(hosts: &SystemHosts<'_>, steps: &[Step], found: &Found, writer: &mut Writer) -> Result<Exit> {
+    let begun: Vec<String> = found.journal.begun().into_iter().map(str::to_owned).collect();
+    let left = with_execution(hosts, writer, |execution| execution.undo(steps, &begun, &found.journal.facts()))?;
+    if !left.failed.is_empty() {
+        render::not_put_back(&left.failed);
+        return Ok(Exit::HalfWay);
+    }
+    let words = if left.stays.is_empty() {
+        "given up, and put back".to_owned()
+    } else {
+        format!("given up; {}", left.stays.join("; "))
+    };
+    render::say(&words);
+    writer.write(time_of_day(), Event::Finished { outcome: Outcome::Abandoned, words }).map_err(VerbError::Write)?;
+    Ok(Exit::Done)
+}
+
+fn with_execution<T>(
+    hosts: &SystemHosts<'_>,
+    writer: &mut Writer,
+    work: impl FnOnce(&mut Execution<'_>) -> std::io::Result<T>,
+) -> Result<T> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        // The second signal ends at once; the journal makes that safe.
+        let at_once =
+            signal_hook::flag::register_conditional_shutdown(signal, Exit::HalfWay.code().into(), Arc::clone(&stop));
+        at_once.and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop))).map_err(VerbError::Sockets)?;
+    }
+    let clock = SystemClock::new();
+    let mut progress = render::Progress::new(Arc::clone(&stop));
+    let mut execution = Execution {
+        hosts,
+        clock: &clock,
+        record: &mut |event| writer.write(time_of_day(), event),
+        tell: &mut |told| progress.show(&told),
+        stop: &stop,
+    };
+    work(&mut execution).map_err(VerbError::Write)
+}
+
+/// Login and host of the caller.
+fn by() -> String {
+    let login = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    let login = login.unwrap_or_else(|| format!("uid {}", nix::unistd::getuid()));
+    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    format!("{login}@{host}")
+}

@@ -1,0 +1,114 @@
+//! Switchover, failover, failback and resume on two real PostgreSQL servers.
+#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+
+mod site;
+
+use site::Site;
+
+/// A site, or nothing (said aloud) where there can be none; with CI=true that is a failure.
+fn site() -> Option<Site> {
+    match site::missing() {
+        None => Some(Site::new()),
+        Some(reason) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{reason}"),
+        Some(reason) => {
+            eprintln!("SKIPPED: {reason}");
+            None
+        }
+    }
+}
+
+fn insert(site: &Site, host: &str, text: &str) {
+    site.sql(host, &format!("INSERT INTO rows (t) SELECT '{text}' FROM generate_series(1, 100)"));
+}
+
+fn count(site: &Site, host: &str) -> String {
+    site.sql(host, "SELECT count(*) FROM rows")
+}
+
+fn timeline(site: &Site, host: &str) -> String {
+    site.sql(host, "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)")
+}
+
+fn assert_serving(site: &Site, gocd: &str, primary: &str, standby: &str) {
+    assert_eq!(site.serving(), (vec![gocd.to_owned()], vec![gocd.to_owned()]), "one VIP, one GoCD");
+    assert_eq!(site.sql(primary, "SELECT pg_is_in_recovery()"), "f");
+    site.wait(
+        &format!(
+            "SELECT count(*) FROM pg_stat_replication WHERE application_name = '{standby}' AND state = 'streaming'"
+        ),
+        primary,
+        "1",
+    );
+    site.wait("SELECT pg_is_in_recovery()", standby, "t");
+}
+
+#[test]
+fn a_switchover_and_the_way_back_lose_nothing_and_need_no_copy() {
+    let Some(site) = site() else { return };
+    let said = site.expect(0, &["check"]);
+    assert!(said.ends_with("test is ready\n"), "{said}");
+    insert(&site, "pg1", "before");
+    std::fs::write(site.path("files/go1"), "second\n").expect("a file");
+
+    site.expect(0, &["switchover", "--yes"]);
+    assert_serving(&site, "go2", "pg2", "pg1");
+    assert_eq!((count(&site, "pg2").as_str(), timeline(&site, "pg2").as_str()), ("100", "00000002"));
+    assert_eq!(
+        std::fs::read_to_string(site.path("files/go2")).expect("a file"),
+        "second\n",
+        "the configuration went along"
+    );
+    assert_eq!(site.sql("pg1", "SELECT count(*) FROM pg_replication_slots"), "0", "no slot that keeps WAL for nobody");
+
+    insert(&site, "pg2", "away");
+    site.expect(0, &["switchover", "--yes"]);
+    assert_serving(&site, "go1", "pg1", "pg2");
+    assert_eq!((count(&site, "pg1").as_str(), timeline(&site, "pg1").as_str()), ("200", "00000003"));
+    insert(&site, "pg1", "home");
+    site.wait("SELECT count(*) FROM rows", "pg2", "300");
+    let kept = std::fs::read_dir(site.path("."))
+        .expect("a directory")
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().contains(".old-"));
+    assert_eq!(kept.count(), 0, "nothing was copied");
+    site.expect(0, &["check"]);
+}
+
+#[test]
+fn a_failover_and_the_failback_end_at_home_with_every_row() {
+    let Some(site) = site() else { return };
+    insert(&site, "pg1", "before");
+    site.wait("SELECT count(*) FROM rows", "pg2", "100");
+
+    let said = site.expect(3, &["failover", "--yes"]);
+    assert!(said.contains("everything is well") && said.contains("bcctl switchover"), "{said}");
+    let said = site.expect(3, &["failback", "--yes"]);
+    assert!(said.contains("nothing has failed over"), "{said}");
+
+    // The worst case: both hosts hang, and their servers go on.
+    site.unplug("pg1");
+    site.unplug("go1");
+    let plan = site.expect(0, &["failover", "--dry-run"]);
+    assert!(plan.contains("fence off go1") && plan.contains("pg_promote"), "{plan}");
+    assert_eq!(site.serving().0, ["go1"], "a dry run touches nothing");
+    let said = site.expect(2, &["failover"]);
+    assert!(said.contains("no terminal"), "{said}");
+
+    site.expect(0, &["failover", "--yes"]);
+    assert_eq!(site.serving(), (vec!["go2".to_owned()], vec!["go2".to_owned()]));
+    assert_eq!((count(&site, "pg2").as_str(), timeline(&site, "pg2").as_str()), ("100", "00000002"));
+    site.try_sql("pg1", "SELECT 1").expect_err("the old primary is off");
+    let said = site.expect(0, &["failover", "--yes"]);
+    assert!(said.contains("nothing to do"), "{said}");
+    assert!(site.expect(0, &["resume", "--yes"]).contains("nothing to resume"));
+
+    insert(&site, "pg2", "away");
+    site.expect(0, &["failback", "--yes"]);
+    assert_serving(&site, "go1", "pg1", "pg2");
+    assert_eq!((count(&site, "pg1").as_str(), timeline(&site, "pg1").as_str()), ("200", "00000003"));
+    insert(&site, "pg1", "home");
+    site.wait("SELECT count(*) FROM rows", "pg2", "300");
+    let sum = "SELECT md5(string_agg(n || t, ',' ORDER BY n)) FROM rows";
+    assert_eq!(site.sql("pg1", sum), site.sql("pg2", sum), "both servers hold the same rows");
+    site.expect(0, &["check"]);
+}

@@ -1,0 +1,351 @@
+//! A site on one machine: two real PostgreSQL servers on loopback; everything else is a stand-in of a few lines of shell.
+//!
+//! `ssh` runs the command here unless the host's power is off. `fence` is the power: off kills the servers of a host at
+//! once. `vipd`, `standbyd` and GoCD are files in a directory. What is proven here is bcctl and PostgreSQL, nothing else;
+//! the drill proves the whole path.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// Where Debian keeps the programs of a version.
+const VERSIONS: [&str; 5] = ["15", "16", "17", "18", "14"];
+
+/// The stand-ins; each gets `$SITE` and, through `ssh`, `$BC_HOST`.
+const PROGRAMS: [(&str, &str); 5] = [
+    (
+        "ssh",
+        r#"
+for option; do [ "$option" = -O ] && exit 0; done
+while [ "$1" != -- ]; do shift; done
+export BC_HOST=$2
+[ "$(cat "$SITE/power/$BC_HOST")" = on ] || { echo "ssh: connect to host $BC_HOST port 22: Connection timed out" >&2; exit 255; }
+exec sh -c "$3"
+"#,
+    ),
+    (
+        "fence",
+        r#"
+verb=$1 node=$2
+[ "$verb" != check ] || exit 0
+case $verb in
+off) [ -e "$SITE/broken-fence" ] || {
+        echo off >"$SITE/power/$node"
+        rm -f "$SITE/gocd/$node" "$SITE/vip/$node"
+        [ ! -e "$SITE/$node/postmaster.pid" ] || runuser -u postgres -- "$BIN/pg_ctl" -D "$SITE/$node" -m immediate stop >/dev/null; } ;;
+on) echo on >"$SITE/power/$node" ;;
+esac
+state=$(cat "$SITE/power/$node")
+confirmed=true
+[ "$verb" = status ] || [ "$verb" = "$state" ] || confirmed=false
+echo "{\"schema\":1,\"at\":\"2026-11-21T20:30:00Z\",\"node\":\"$node\",\"action\":\"$verb\",\"reason\":\"\",\"by\":\"test\",\"state\":\"$state\",\"confirmed\":$confirmed,\"evidence\":[]}"
+[ $confirmed = true ] || exit 5
+"#,
+    ),
+    (
+        "vipd",
+        r#"
+case $1 in
+assign) for file in "$SITE"/vip/*; do [ ! -e "$file" ] || [ "${file##*/}" = "$BC_HOST" ] || { echo "in use by ${file##*/}" >&2; exit 3; }; done
+    touch "$SITE/vip/$BC_HOST" ;;
+unassign) rm -f "$SITE/vip/$BC_HOST" ;;
+status) held=
+    [ ! -e "$SITE/vip/$BC_HOST" ] || held='{"address":"198.18.5.200/24","interface":"lo","placed-by-vipd":true}'
+    echo "{\"schema\":1,\"addresses\":[$held]}" ;;
+esac
+"#,
+    ),
+    (
+        "standbyd",
+        r#"
+case $1 in
+pull) for peer in go1 go2; do [ $peer = "$BC_HOST" ] || cp "$SITE/files/$peer" "$SITE/files/$BC_HOST"; done ;;
+manifest) hash=$(sha256sum <"$SITE/files/$BC_HOST" | cut -d' ' -f1)
+    echo "{\"schema\":1,\"files\":[{\"id\":\"cipher.aes\",\"size\":1,\"sha256\":\"$hash\"},{\"id\":\"cruise-config.xml\",\"size\":1,\"sha256\":\"$hash\"}]}" ;;
+esac
+"#,
+    ),
+    (
+        "curl",
+        r#"
+for url; do :; done
+case $url in
+*198.18.5.200*) ls "$SITE"/vip/* >/dev/null 2>&1 || exit 7 ;;
+*) [ -e "$SITE/gocd/$BC_HOST" ] || { case "$*" in *http_code*) printf 000;; esac; exit 7; } ;;
+esac
+case "$*" in
+*http_code*) printf 200 ;;
+*version*) echo '{"version":"0.1","full_version":"0.1 (test stand-in)"}' ;;
+esac
+"#,
+    ),
+];
+
+/// A site that is running; dropped, its servers are stopped.
+pub(crate) struct Site {
+    directory: tempfile::TempDir,
+    bin: PathBuf,
+    ports: [u16; 2],
+}
+
+/// Why real servers cannot be used here.
+pub(crate) fn missing() -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("only root may run a server as another user".to_owned());
+    }
+    if programs().is_none() {
+        return Some("PostgreSQL is not installed (apt-get install postgresql-15)".to_owned());
+    }
+    None
+}
+
+fn programs() -> Option<PathBuf> {
+    VERSIONS
+        .iter()
+        .map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")))
+        .find(|bin| bin.join("initdb").exists())
+}
+
+fn succeed(command: &mut Command) -> String {
+    let output = command.output().expect("the program starts");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+impl Site {
+    /// Home serves, away follows.
+    pub(crate) fn new() -> Self {
+        let bin = programs().expect("checked by `missing`");
+        let directory = tempfile::Builder::new().prefix("bcctl-site-").tempdir().expect("a directory");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+        let ports = [0, 1].map(|_| free_port());
+        let site = Self { directory, bin, ports };
+        for name in ["bin", "power", "vip", "gocd", "files", "state", "sockets", "etc"] {
+            fs::create_dir(site.path(name)).expect("a directory");
+            fs::set_permissions(site.path(name), fs::Permissions::from_mode(0o777)).expect("mode");
+        }
+        for (name, script) in PROGRAMS {
+            let path = site.path("bin").join(name);
+            fs::write(&path, format!("#!/bin/sh\n{script}")).expect("a script");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
+        }
+        for host in ["pg1", "pg2", "go1", "go2"] {
+            fs::write(site.path("power").join(host), "on\n").expect("a file");
+        }
+        for host in ["go1", "go2"] {
+            fs::write(site.path("files").join(host), "first\n").expect("a file");
+            fs::set_permissions(site.path("files").join(host), fs::Permissions::from_mode(0o666)).expect("mode");
+        }
+        fs::write(site.path("etc/db.properties"), "db.url=jdbc:postgresql://localhost/gocd\n").expect("a file");
+        fs::write(site.path("bc.toml"), site.inventory()).expect("a file");
+        site.make_servers();
+        fs::write(site.path("gocd/go1"), "").expect("a file");
+        fs::write(site.path("vip/go1"), "").expect("a file");
+        site
+    }
+
+    fn inventory(&self) -> String {
+        let (root, bin, sockets) = (self.directory.path().display(), self.bin.display(), self.path("sockets"));
+        let mut text = format!(
+            "site = \"test\"\nvip = {{ address = \"198.18.5.200/24\", interface = \"lo\" }}\n\
+             [timeouts]\nboot = \"20s\"\npostgresql-start = \"30s\"\npostgresql-stop = \"30s\"\nreplay = \"15s\"\nvip = \"10s\"\ngocd-ready = \"10s\"\n\
+             [policy]\nminimum-free = \"1MB\"\n\
+             [postgresql]\nprimary = \"pg1\"\nstandby = \"pg2\"\nbin-directory = \"{bin}\"\ndata-directory = \"{root}/pg1\"\n\
+             socket-directory = \"{}\"\n[gocd]\nprimary = \"go1\"\nstandby = \"go2\"\nos-user = \"postgres\"\nconfig-directory = \"{root}/etc\"\n",
+            sockets.display()
+        );
+        for (index, host) in ["pg1", "pg2"].into_iter().enumerate() {
+            let control = format!("runuser -u postgres -- {bin}/pg_ctl -D {root}/{host}");
+            text.push_str(&format!(
+                "[hosts.{host}]\nssh = \"{host}\"\naddress = \"127.0.0.1\"\n\
+                 [postgresql.on.{host}]\nport = {}\ndata-directory = \"{root}/{host}\"\n\
+                 commands = {{ start = \"{control} -w -s -l {root}/{host}.log start\", stop = \"{control} -w -s -m fast stop\", status = \"{control} status\" }}\n",
+                self.ports[index]
+            ));
+        }
+        for (index, host) in ["go1", "go2"].into_iter().enumerate() {
+            // As GoCD does: its first statement is a write.
+            let psql = format!(
+                "runuser -u postgres -- {bin}/psql -h {} -p {} -XAtqd postgres",
+                sockets.display(),
+                self.ports[index]
+            );
+            text.push_str(&format!(
+                "[hosts.{host}]\nssh = \"{host}\"\n[gocd.on.{host}]\n\
+                 commands = {{ start = \"{psql} -c 'INSERT INTO boots VALUES (1)' && touch {root}/gocd/{host}\", stop = \"rm -f {root}/gocd/{host}\", status = \"test -e {root}/gocd/{host}\" }}\n"
+            ));
+        }
+        text
+    }
+
+    fn make_servers(&self) {
+        succeed(Command::new("chown").arg("postgres:").arg(self.directory.path()));
+        let pg1 = self.path("pg1");
+        succeed(self.as_postgres("initdb").args(["-A", "trust", "--no-sync", "-D"]).arg(&pg1));
+        self.configure("pg1", self.ports[0]);
+        self.service("pg1", "start");
+        self.sql("pg1", "CREATE ROLE replicator LOGIN REPLICATION; CREATE TABLE boots (n int); CREATE TABLE rows (n serial PRIMARY KEY, t text); SELECT pg_create_physical_replication_slot('pg2', true)");
+        let source = format!("host=127.0.0.1 port={} user=replicator application_name=pg2", self.ports[0]);
+        succeed(
+            self.as_postgres("pg_basebackup")
+                .args(["-R", "-c", "fast", "-S", "pg2", "--no-sync", "-d", &source, "-D"])
+                .arg(self.path("pg2")),
+        );
+        self.configure("pg2", self.ports[1]);
+        self.service("pg2", "start");
+        self.wait("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'", "pg1", "1");
+    }
+
+    /// The port is in the file of the data directory, so a copy that did not keep the host's own file would not start.
+    fn configure(&self, host: &str, port: u16) {
+        let path = self.path(host).join("postgresql.conf");
+        let text = format!(
+            "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nwal_level = replica\nmax_connections = 20\n\
+             shared_buffers = 16MB\nwal_keep_size = 64MB\nmax_slot_wal_keep_size = 512MB\nwal_retrieve_retry_interval = 200ms\nwal_log_hints = on\nfsync = off\n",
+            self.path("sockets").display()
+        );
+        fs::write(&path, text).expect("a file");
+    }
+
+    fn as_postgres(&self, program: &str) -> Command {
+        let mut command = Command::new("runuser");
+        command.args(["-u", "postgres", "--"]).arg(self.bin.join(program)).current_dir("/");
+        command
+    }
+
+    /// `start` or `stop` of a server, by hand.
+    pub(crate) fn service(&self, host: &str, verb: &str) {
+        let log = self.path(&format!("{host}.log"));
+        let mut command = self.as_postgres("pg_ctl");
+        command.arg("-D").arg(self.path(host)).args(["-w", "-s", "-m", "fast", "-l"]).arg(log).arg(verb);
+        succeed(command.stdout(Stdio::null()).stderr(Stdio::null()));
+    }
+
+    /// The answer of a server.
+    pub(crate) fn sql(&self, host: &str, statement: &str) -> String {
+        self.try_sql(host, statement).unwrap_or_else(|error| panic!("{host}: {statement}: {error}"))
+    }
+
+    /// The answer of a server, or its error.
+    pub(crate) fn try_sql(&self, host: &str, statement: &str) -> Result<String, String> {
+        let port = self.ports[usize::from(host == "pg2")];
+        let output = self
+            .as_postgres("psql")
+            .args(["-XAtq", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-h"])
+            .arg(self.path("sockets"))
+            .args(["-p", &port.to_string(), "-c", statement])
+            .output()
+            .expect("psql starts");
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+        }
+    }
+
+    /// Waits until a server gives an answer.
+    #[expect(clippy::disallowed_methods, reason = "a test waits with a deadline")]
+    pub(crate) fn wait(&self, statement: &str, host: &str, answer: &str) {
+        let mut last = String::new();
+        for _ in 0..150 {
+            last = self.try_sql(host, statement).unwrap_or_else(|error| error);
+            if last == answer {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        panic!("{host}: {statement}: expected {answer}, last seen {last}");
+    }
+
+    /// Power is lost: nothing is flushed, nothing is said.
+    pub(crate) fn power_cut(&self, hosts: &[&str]) {
+        for host in hosts {
+            succeed(&mut self.stand_in("fence", &["off", host]));
+        }
+    }
+
+    /// A host hangs: it cannot be reached, but its servers go on.
+    pub(crate) fn unplug(&self, host: &str) {
+        fs::write(self.path("power").join(host), "hung\n").expect("a file");
+    }
+
+    fn stand_in(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.path("bin").join(name));
+        command.args(arguments);
+        self.environment(&mut command);
+        command
+    }
+
+    fn environment(&self, command: &mut Command) {
+        let path = std::env::var("PATH").unwrap_or_default();
+        command
+            .env("PATH", format!("{}:{path}", self.path("bin").display()))
+            .env("SITE", self.directory.path())
+            .env("BIN", &self.bin);
+        command.env("BC_INVENTORY", self.path("bc.toml")).env("BC_STATE", self.path("state")).env("NO_COLOR", "1");
+    }
+
+    /// A call of bcctl, not yet started.
+    pub(crate) fn bcctl(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bcctl"));
+        command.args(arguments).stdin(Stdio::null());
+        self.environment(&mut command);
+        command
+    }
+
+    /// A call of bcctl that has to end with `status`; returns what it said.
+    pub(crate) fn expect(&self, status: i32, arguments: &[&str]) -> String {
+        let Output { status: ended, stdout, stderr } = self.bcctl(arguments).output().expect("bcctl starts");
+        let said = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        assert_eq!(ended.code(), Some(status), "bcctl {arguments:?} said:\n{said}\n{}", self.logs());
+        said
+    }
+
+    fn logs(&self) -> String {
+        ["pg1", "pg2"]
+            .map(|host| {
+                let log = fs::read_to_string(self.path(&format!("{host}.log"))).unwrap_or_default();
+                let tail: Vec<&str> = log.lines().rev().take(15).collect();
+                format!("--- {host}\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"))
+            })
+            .join("\n")
+    }
+
+    /// A path of the site.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Hosts that hold the VIP, and hosts on which GoCD runs.
+    pub(crate) fn serving(&self) -> (Vec<String>, Vec<String>) {
+        let list = |path: &Path| {
+            let mut names: Vec<String> = fs::read_dir(path)
+                .expect("a directory")
+                .flatten()
+                .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                .collect();
+            names.sort();
+            names
+        };
+        (list(&self.path("vip")), list(&self.path("gocd")))
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        for host in ["pg1", "pg2"] {
+            let _ =
+                self.as_postgres("pg_ctl").arg("-D").arg(self.path(host)).args(["-m", "immediate", "stop"]).output();
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
+}
