@@ -3,7 +3,7 @@
 use bc_model::vip::{VipOutcome, VipReport};
 
 use crate::sniffer::Sniffer;
-use crate::world::World;
+use crate::world::{World, until};
 
 #[test]
 fn an_address_that_another_host_has_is_refused_with_that_hosts_mac() {
@@ -57,6 +57,22 @@ fn two_hosts_that_want_it_at_once_never_both_get_it() {
         assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), holders, "{net}: {codes:?}");
         assert!(codes.iter().all(|code| matches!(code, Some(0 | 3))), "{net}: {codes:?}");
     }
+}
+
+#[test]
+fn an_ipv6_probe_listens_in_the_group_of_the_address() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    let groups = || {
+        let read = || std::fs::read_to_string("/proc/thread-self/net/igmp6").unwrap();
+        host.namespace.enter(read).join().unwrap()
+    };
+    let group = "ff0200000000000000000001ff000200";
+    assert!(!groups().contains(group), "otherwise this test shows nothing");
+    let mut child = host.start_vipd("assign fd00:5::200/64 --dev eth0 --probe-time 30s");
+    until("vipd is in the group, or a snooping switch would hide other probes from it", || groups().contains(group));
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]
