@@ -1,1 +1,1 @@
-//! Placeholder until the first commit of this crate.
+//! Tests that cross two programs. Everything is in `tests/`; this library is empty.
