@@ -1,5 +1,5 @@
 //! Switchover, failover, failback and resume on two real PostgreSQL servers.
-#![expect(clippy::tests_outside_test_module, reason = "an integration test")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says where and stops")]
 
 mod site;
 
