@@ -1,0 +1,282 @@
+//! The new configuration: written down, read back by the daemon's own rules, and cut down until they accept it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::Import;
+use super::ledger::{Ledger, Note, Place};
+use super::track::Tracked;
+use super::tree::Statement;
+use crate::config::{Config, Name};
+
+/// What has been translated so far.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) instances: Vec<Instance>,
+    pub(super) checks: Vec<Item>,
+    pub(super) groups: Vec<Group>,
+    /// Whether a script is to be told of changes.
+    pub(super) notify: bool,
+    names: BTreeSet<String>,
+}
+
+/// A table of the new file.
+#[derive(Debug)]
+pub(super) struct Item {
+    /// Its name in keepalived.conf.
+    pub(super) original: String,
+    /// Its name here.
+    pub(super) name: String,
+    pub(super) statement: Statement,
+    /// Keys and values as TOML.
+    pub(super) keys: Vec<(&'static str, String)>,
+}
+
+/// `[[instance]]`.
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub(super) item: Item,
+    pub(super) unicast: Vec<(&'static str, String)>,
+    pub(super) interfaces: Vec<Tracked>,
+    pub(super) checks: Vec<Tracked>,
+}
+
+/// `[[sync-group]]`.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) item: Item,
+    /// The instances, and where they are named.
+    pub(super) members: Vec<(String, Place)>,
+    pub(super) interfaces: Vec<Tracked>,
+    pub(super) checks: Vec<Tracked>,
+}
+
+impl Draft {
+    /// A name that vipd takes for what keepalived calls `original`.
+    pub(super) fn name_for(&mut self, original: &str, statement: &Statement, ledger: &mut Ledger) -> String {
+        let kind = statement.keyword();
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let clean: String = original.chars().map(|c| if allowed(c) { c } else { '-' }).take(Name::MAX - 4).collect();
+        let clean = clean.trim_start_matches(['-', '_', '.']);
+        let clean = if clean.is_empty() { "unnamed" } else { clean };
+        let wanted = if Name::new(original).is_some() { original } else { clean };
+        // The same name twice is left to the rules; only two different ones must not become one.
+        let mut name = wanted.to_owned();
+        let mut number = 2;
+        while wanted != original && !self.names.insert(format!("{kind} {name}")) {
+            name = format!("{wanted}-{number}");
+            number += 1;
+        }
+        self.names.insert(format!("{kind} {name}"));
+        if name != original {
+            let reason = format!("a name has letters, digits, `-`, `_` and `.` only; it is {name:?} now");
+            ledger.note(&statement.place, statement.place.line, &statement.words.join(" "), &reason);
+        }
+        name
+    }
+}
+
+/// Writes the new file, as much of it as the daemon accepts.
+pub(super) fn settle(mut draft: Draft, mut ledger: Ledger) -> Import {
+    references(&mut draft, &mut ledger);
+    let body = loop {
+        groups_of_two(&mut draft, &mut ledger);
+        let (text, owners) = render(&draft);
+        let Err(refused) = Config::parse("imported", &text) else { break text };
+        // Each round takes at least one table away, so this ends.
+        let mut guilty: Vec<(Owner, String)> = Vec::new();
+        for problem in refused.problems {
+            let owner = owners.iter().rev().find(|(line, _)| *line <= problem.line).map(|(_, owner)| *owner);
+            guilty.extend(owner.map(|owner| (owner, problem.message)));
+        }
+        guilty.sort_by_key(|(owner, _)| *owner);
+        guilty.dedup_by_key(|(owner, _)| *owner);
+        if guilty.is_empty() {
+            draft.instances.clear();
+            draft.checks.clear();
+            draft.groups.clear();
+        }
+        for (owner, reason) in guilty.into_iter().rev() {
+            remove(&mut draft, owner, &reason, &mut ledger);
+        }
+    };
+    let instances = draft.instances.len();
+    let (file, notify) = (ledger.file.clone(), draft.notify);
+    let (notes, carried) = ledger.into_parts();
+    let toml = if instances == 0 { String::new() } else { header(&file, &notes, notify) + &body };
+    Import { toml, instances, notes, carried }
+}
+
+/// A table of the file that is being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    Instance(usize),
+    Check(usize),
+    Group(usize),
+}
+
+fn remove(draft: &mut Draft, owner: Owner, reason: &str, ledger: &mut Ledger) {
+    let statement = match owner {
+        Owner::Instance(index) => draft.instances.remove(index).item.statement,
+        Owner::Check(index) => {
+            let check = draft.checks.remove(index);
+            let tracked = draft.instances.iter_mut().map(|instance| &mut instance.checks);
+            for list in tracked.chain(draft.groups.iter_mut().map(|group| &mut group.checks)) {
+                list.retain(|tracked| tracked.name != check.name);
+            }
+            check.statement
+        }
+        Owner::Group(index) => draft.groups.remove(index).item.statement,
+    };
+    ledger.leave(&statement, reason);
+}
+
+/// Names of keepalived.conf become names of the new file, where there is what they name.
+fn references(draft: &mut Draft, ledger: &mut Ledger) {
+    let Draft { instances, checks, groups, .. } = draft;
+    let known =
+        |tracked: &mut Tracked, ledger: &mut Ledger| match checks.iter().find(|check| check.original == tracked.name) {
+            Some(check) => {
+                tracked.name.clone_from(&check.name);
+                true
+            }
+            None => {
+                let reason = "there is no vrrp_script of this name that was carried over";
+                ledger.note(&tracked.place, tracked.place.line, &tracked.name, reason);
+                false
+            }
+        };
+    for instance in instances.iter_mut() {
+        instance.checks.retain_mut(|tracked| known(tracked, ledger));
+    }
+    let default_weight = |name: &str| {
+        checks.iter().any(|check| check.name == name && check.keys.iter().any(|(key, _)| *key == "weight"))
+    };
+    for group in groups.iter_mut() {
+        group.checks.retain_mut(|tracked| known(tracked, ledger));
+        let mut taken = BTreeSet::new();
+        let members = std::mem::take(&mut group.members);
+        for (member, place) in members {
+            let Some(instance) = instances.iter_mut().find(|instance| instance.item.original == member) else {
+                ledger.note(
+                    &place,
+                    place.line,
+                    &member,
+                    "there is no vrrp_instance of this name that was carried over",
+                );
+                continue;
+            };
+            if taken.insert(member) {
+                group.members.push((instance.item.name.clone(), place));
+            }
+            rank_alike(instance, &default_weight, ledger);
+            instance.checks.retain(|own| !group.checks.iter().any(|shared| shared.name == own.name));
+            instance.interfaces.retain(|own| !group.interfaces.iter().any(|shared| shared.name == own.name));
+        }
+    }
+}
+
+/// keepalived ignores the weights of an instance in a sync group; here they are taken off.
+fn rank_alike(instance: &mut Instance, default_weight: &impl Fn(&str) -> bool, ledger: &mut Ledger) {
+    let checks = instance.checks.iter_mut().map(|tracked| {
+        let inherits = tracked.weight.is_none() && default_weight(&tracked.name);
+        (tracked, inherits)
+    });
+    for (tracked, inherits) in instance.interfaces.iter_mut().map(|tracked| (tracked, false)).chain(checks) {
+        if inherits || tracked.weight.is_some_and(|weight| weight != 0) {
+            let reason = "the weight is ignored in a sync group, as keepalived does: a failure is a fault";
+            ledger.note(&tracked.place, tracked.place.line, &tracked.name, reason);
+            tracked.weight = Some(0);
+        }
+    }
+}
+
+fn groups_of_two(draft: &mut Draft, ledger: &mut Ledger) {
+    let names: BTreeSet<_> = draft.instances.iter().map(|instance| instance.item.name.clone()).collect();
+    draft.groups.retain_mut(|group| {
+        group.members.retain(|(member, _)| names.contains(member));
+        let enough = group.members.len() > 1;
+        if !enough {
+            ledger.leave(&group.item.statement, "a sync group needs at least two instances that were carried over");
+        }
+        enough
+    });
+}
+
+/// The tables, and on which line each begins.
+fn render(draft: &Draft) -> (String, Vec<(usize, Owner)>) {
+    let mut text = String::new();
+    let mut owners = Vec::new();
+    for (index, instance) in draft.instances.iter().enumerate() {
+        begin(&mut text, "instance", &instance.item, &mut owners, Owner::Instance(index));
+        tracked(&mut text, "track-interfaces", &instance.interfaces);
+        tracked(&mut text, "checks", &instance.checks);
+        if !instance.unicast.is_empty() {
+            text.push_str("[instance.unicast]\n");
+            keys(&mut text, &instance.unicast);
+        }
+    }
+    for (index, check) in draft.checks.iter().enumerate() {
+        begin(&mut text, "check", check, &mut owners, Owner::Check(index));
+    }
+    for (index, group) in draft.groups.iter().enumerate() {
+        begin(&mut text, "sync-group", &group.item, &mut owners, Owner::Group(index));
+        let members: Vec<_> = group.members.iter().map(|(member, _)| member.clone()).collect();
+        keys(&mut text, &[("instances", quoted_list(&members))]);
+        tracked(&mut text, "track-interfaces", &group.interfaces);
+        tracked(&mut text, "checks", &group.checks);
+    }
+    (text, owners)
+}
+
+fn begin(text: &mut String, table: &str, item: &Item, owners: &mut Vec<(usize, Owner)>, owner: Owner) {
+    text.push('\n');
+    owners.push((text.lines().count() + 1, owner));
+    let _ = writeln!(text, "[[{table}]]");
+    keys(text, &[("name", quoted(&item.name))]);
+    keys(text, &item.keys);
+}
+
+fn keys(text: &mut String, keys: &[(&'static str, String)]) {
+    for (key, value) in keys {
+        let _ = writeln!(text, "{key} = {value}");
+    }
+}
+
+fn tracked(text: &mut String, key: &'static str, list: &[Tracked]) {
+    if list.is_empty() {
+        return;
+    }
+    let shown = |tracked: &Tracked| match tracked.weight {
+        None => quoted(&tracked.name),
+        Some(weight) => format!("{{ name = {}, weight = {weight} }}", quoted(&tracked.name)),
+    };
+    keys(text, &[(key, format!("[{}]", list.iter().map(shown).collect::<Vec<_>>().join(", ")))]);
+}
+
+fn header(file: &str, notes: &[Note], notify: bool) -> String {
+    let clean = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    let mut text = format!("# From {} by `vipd import`. Read it, then run `vipd check` on it.\n", clean(file));
+    if notes.is_empty() {
+        text.push_str("# Everything was carried over.\n");
+    } else {
+        text.push_str("#\n# Not carried over, or not as it was:\n");
+        for note in notes {
+            let _ = writeln!(text, "#   {}", clean(&note.to_string()));
+        }
+    }
+    if notify {
+        text.push_str("#\n# [hook]\n# command = [\"/usr/local/sbin/vip-moved\"]   # in place of the notify scripts\n");
+    }
+    text
+}
+
+/// A TOML string.
+pub(super) fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// A TOML list of strings.
+pub(super) fn quoted_list(list: &[String]) -> String {
+    format!("[{}]", list.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
+}
