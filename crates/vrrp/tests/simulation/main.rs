@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! VRRP_SIM_WORLDS=100000 cargo test -p vrrp --test simulation -- --nocapture     more worlds than the default
-//! VRRP_SIM_SEED=4711     cargo test -p vrrp --test simulation -- --nocapture     one world, with its trace
+//! VRRP_SIM_SEED=4711     cargo test -p vrrp --test simulation -- --nocapture     one world; its last events if it fails
 //! ```
 #![expect(clippy::disallowed_methods, reason = "the rate of the simulation is measured in the machine's time")]
 #![expect(clippy::unwrap_used, reason = "a world that cannot be built is a fault of the test")]
