@@ -19,14 +19,14 @@ pub(crate) const KEY: &str = "auto-register-key";
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_gocd-standin");
 
-/// Tries until there is something; panics after half a minute.
+/// Tries until there is something; panics after a minute.
 pub(crate) fn wait_for<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = attempt() {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited 30 s for {what}");
+        assert!(Instant::now() < deadline, "waited 60 s for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
