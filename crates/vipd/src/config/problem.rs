@@ -4,8 +4,10 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 
+use serde::Serialize;
+
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Line, counted from 1.
     pub line: usize,
@@ -17,7 +19,9 @@ pub struct Problem {
     pub message: String,
     /// What to do about it, when we know.
     pub hint: Option<String>,
+    #[serde(skip)]
     excerpt: String,
+    #[serde(skip)]
     caret: Range<usize>,
 }
 
@@ -34,17 +38,17 @@ impl std::error::Error for ConfigError {}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            problem.show(&self.file, f)?;
-        }
-        Ok(())
+        let shown: Vec<_> = self.problems.iter().map(|problem| problem.in_file(&self.file).to_string()).collect();
+        f.write_str(&shown.join("\n"))
     }
 }
 
 impl Problem {
+    /// The problem with its place in `file`, the line and a mark under what is wrong.
+    pub fn in_file<'p>(&'p self, file: &'p str) -> impl fmt::Display + 'p {
+        fmt::from_fn(move |f| self.show(file, f))
+    }
+
     fn show(&self, file: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, column, key, message, hint, excerpt, caret } = self;
         let colon = if key.is_empty() { "" } else { ": " };

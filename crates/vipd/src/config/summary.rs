@@ -1,5 +1,6 @@
 //! What a configuration will do, in numbers: what `vipd check` shows.
 
+use std::fmt;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -147,6 +148,64 @@ pub fn describe_lease(instance: &Instance, enforcement: Enforcement) -> String {
             "none: if vipd is killed, stopped or hangs, this host goes on answering for the addresses".to_owned()
         }
         Err(error) => error.to_string(),
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, instance) in self.instances.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{instance}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for InstanceSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 8;
+        let Self { name, interface, addresses, election, lease, on_conflict, restore_limit, sync_group } = self;
+        match election {
+            None => writeln!(f, "instance {name}: managed, on {interface}; held when told to, never at start")?,
+            Some(Election { version, virtual_router_id, priority, .. }) => {
+                write!(
+                    f,
+                    "instance {name}: VRRP version {version}, virtual router {virtual_router_id} on {interface}"
+                )?;
+                writeln!(f, ", priority {priority}")?;
+            }
+        }
+        let mut line = |what: &str, value: &dyn fmt::Display| writeln!(f, "  {what:<22}{value}");
+        let list: Vec<_> = addresses.iter().take(SHOWN).map(ToString::to_string).collect();
+        let more = addresses.len().saturating_sub(SHOWN);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        line("addresses", &format_args!("{}{more}", list.join(", ")))?;
+        if let Some(election) = election {
+            if election.unadvertised > 0 {
+                line("not advertised", &format_args!("the last {} of them", election.unadvertised))?;
+            }
+            line("advertises", &format_args!("every {} ms, {}", election.advertisement_interval_ms, election.peers))?;
+            line("Skew_Time", &format_args!("{} ms", election.skew_time_ms))?;
+            line("Active_Down_Interval", &format_args!("{} ms", election.active_down_interval_ms))?;
+            line("preempts", &election.preempt)?;
+            if !election.accept {
+                line("accepts", &"no packets to its addresses")?;
+            }
+            if election.virtual_mac {
+                line("virtual MAC", &"on a macvlan of its own")?;
+            }
+            for dependency in &election.depends_on {
+                line("depends on", dependency)?;
+            }
+        }
+        if let Some(group) = sync_group {
+            line("sync group", group)?;
+        }
+        line("lease", lease)?;
+        line("on conflict", on_conflict)?;
+        line("if removed", &format_args!("put back up to {restore_limit} times a minute"))
     }
 }
 
