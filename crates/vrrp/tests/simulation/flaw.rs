@@ -1,6 +1,7 @@
 //! Routers with a known fault: the simulation must find each, or it proves nothing.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use vrrp::{Action, AdvertPriority, Heard, Input, Instant, Router, Settings, State};
 
@@ -52,11 +53,13 @@ pub(crate) struct Subject {
     router: Router,
     flaw: Option<Flaw>,
     advertisements: u32,
+    /// How far its idea of the time is behind, if it does not notice stalls.
+    lag: Duration,
 }
 
 impl Subject {
     pub(crate) fn new(settings: Settings, flaw: Option<Flaw>) -> Self {
-        Self { router: Router::new(settings), flaw, advertisements: 0 }
+        Self { router: Router::new(settings), flaw, advertisements: 0, lag: Duration::ZERO }
     }
 
     pub(crate) fn router(&self) -> &Router {
@@ -70,7 +73,7 @@ impl Subject {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match (self.flaw, self.router.state()) {
             (Some(Flaw::NeverTakesOver), State::Backup(_)) => None,
-            _ => self.router.deadline(),
+            _ => self.router.deadline().map(|deadline| deadline + self.lag),
         }
     }
 
@@ -81,10 +84,10 @@ impl Subject {
             return;
         };
         let Some(input) = self.bend(flaw, input) else { return };
-        let now = match (flaw, self.router.deadline()) {
-            (Flaw::DoesNotNoticeAStall, Some(deadline)) => now.min(deadline),
-            _ => now,
-        };
+        if let (Flaw::DoesNotNoticeAStall, Some(deadline)) = (flaw, self.deadline()) {
+            self.lag += now.since(deadline);
+        }
+        let now = now - self.lag;
         let was_active = self.is_active();
         for action in self.router.handle(now, input) {
             if !self.swallows(flaw, was_active, input, action) {

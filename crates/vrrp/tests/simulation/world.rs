@@ -111,6 +111,9 @@ impl World {
                 }
             } else {
                 self.input(host, Input::Timer)?;
+                if self.due[host] <= self.now {
+                    return self.broken("a due deadline is consumed");
+                }
             }
         }
     }
