@@ -64,13 +64,13 @@ impl Host {
     }
 
     fn bench(&self) -> Bench {
-        self.bench_with(&self.sshd.identity(), &self.sshd.known_hosts(), UNIT)
+        self.bench_with(&self.sshd.identity(), &self.sshd.known_hosts(), UNIT, "20s")
     }
 
-    fn bench_with(&self, identity: &Path, known_hosts: &Path, unit: &str) -> Bench {
+    fn bench_with(&self, identity: &Path, known_hosts: &Path, unit: &str, timeout: &str) -> Bench {
         Bench::default().node("pg1", r#"[["pg1-ssh"]]"#).config(&format!(
             "[devices.pg1-ssh]\nagent = \"ssh\"\ndestination = \"{}\"\nidentity-file = \"{}\"\nknown-hosts = \"{}\"\n\
-             stop-services = [\"{unit}\"]\ndrop-vips = [\"{VIP}/32 dev lo\"]\ntimeout = \"5s\"",
+             stop-services = [\"{unit}\"]\ndrop-vips = [\"{VIP}/32 dev lo\"]\ntimeout = \"{timeout}\"",
             self.sshd.destination(),
             identity.display(),
             known_hosts.display()
@@ -138,7 +138,8 @@ fn vipd_is_asked_first_and_ip_when_vipd_fails() {
 fn a_service_that_does_not_stop_is_on_but_the_address_is_dropped_all_the_same() {
     let Some(host) = Host::start("stuck") else { return };
     fs::write(host.path("refuse"), "").unwrap();
-    let said = host.bench().fence(&OFF).expect_code(5);
+    let bench = host.bench_with(&host.sshd.identity(), &host.sshd.known_hosts(), UNIT, "8s");
+    let said = bench.fence(&OFF).expect_code(5);
     assert_eq!(said.report().state, NodeState::On);
     assert!(said.stderr.contains("postgresql@15-main.service active"), "{}", said.stderr);
     assert!(!host.has_vip());
@@ -147,7 +148,7 @@ fn a_service_that_does_not_stop_is_on_but_the_address_is_dropped_all_the_same() 
 #[test]
 fn a_unit_that_systemd_does_not_know_proves_nothing() {
     let Some(host) = Host::start("unit") else { return };
-    let bench = host.bench_with(&host.sshd.identity(), &host.sshd.known_hosts(), "postgres.service");
+    let bench = host.bench_with(&host.sshd.identity(), &host.sshd.known_hosts(), "postgres.service", "20s");
     let said = bench.fence(&["status", "pg1", "--json"]);
     // The address is still there, so the host is on; without it nobody could say.
     assert_eq!(said.report().state, NodeState::On);
@@ -166,8 +167,8 @@ fn a_host_that_cannot_be_reached_or_trusted_is_never_off() {
     host.bench().fence(&["status", "pg1"]).expect_code(0);
     let sshd = &host.sshd;
     let table = [
-        (host.bench_with(&sshd.strangers_identity(), &sshd.known_hosts(), UNIT), "Permission denied"),
-        (host.bench_with(&sshd.identity(), &sshd.wrong_known_hosts(), UNIT), "Host key verification failed"),
+        (host.bench_with(&sshd.strangers_identity(), &sshd.known_hosts(), UNIT, "3s"), "Permission denied"),
+        (host.bench_with(&sshd.identity(), &sshd.wrong_known_hosts(), UNIT, "3s"), "Host key verification failed"),
     ];
     for (bench, words) in table {
         let said = bench.fence(&OFF).expect_code(5);

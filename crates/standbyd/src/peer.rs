@@ -198,7 +198,7 @@ fn pieces_of(stdout: Option<impl Read + Send + 'static>) -> Result<Receiver<io::
     Ok(pieces)
 }
 
-/// The last line that ssh or the peer said; a peer that says more than 4 KiB is read no further.
+/// What ssh or the peer said was wrong; a peer that says more than 4 KiB is read no further.
 fn words_of(stderr: Option<impl Read + Send + 'static>) -> Result<Receiver<String>, PeerError> {
     let (to, words) = mpsc::channel();
     let read = move || {
@@ -207,7 +207,10 @@ fn words_of(stderr: Option<impl Read + Send + 'static>) -> Result<Receiver<Strin
             let _ = stderr.take(MAX_WORDS).read_to_end(&mut bytes);
         }
         let text = String::from_utf8_lossy(&bytes);
-        let line = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        let lines = || text.lines().filter(|line| !line.trim().is_empty());
+        // The peer's own standbyd says what is wrong, then what could be done about it there; ssh's cause is its last line.
+        let error = lines().find_map(|line| line.strip_prefix("error: "));
+        let line = error.or(lines().next_back()).unwrap_or("it said nothing");
         let _ = to.send(line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect());
     };
     thread::Builder::new().spawn(read).map_err(PeerError::Ssh)?;
