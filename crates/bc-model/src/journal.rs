@@ -15,6 +15,7 @@
 //! | id | what is true after `done` or `skipped` |
 //! |----|----------------------------------------|
 //! | `power-on-HOST`        | a host that was off answers again |
+//! | `rejoin-quiet`         | neither GoCD, nor the VIP, nor a second primary came back with those hosts |
 //! | `fence-gocd`, `fence-postgresql` | the old GoCD (PostgreSQL) host was seen off; `fence-gocd` alone if it is one host |
 //! | `checkpoint`           | the primary has written its dirty pages, so that it stops quickly |
 //! | `stop-gocd`            | no GoCD server runs at the old place |

@@ -32,7 +32,7 @@ impl fmt::Display for At {
 pub(crate) struct Command {
     /// Where it runs.
     pub(crate) at: At,
-    /// What runs. It may use facts of earlier steps as shell variables, such as `$checkpoint`.
+    /// What runs. It may use facts of earlier steps as shell variables, such as `${checkpoint}`.
     pub(crate) script: String,
 }
 
@@ -52,16 +52,29 @@ impl Command {
 pub(crate) fn quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_./:=@%+,-".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
+        text.to_owned()
+    } else if reads_in_double_quotes(text) {
+        format!("\"{text}\"")
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
     }
-    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// Whether single quotes in `text` are easier to read between double quotes, and nothing in it means something there.
+fn reads_in_double_quotes(text: &str) -> bool {
+    let special = |c: char| matches!(c, '"' | '$' | '`' | '!' | '\\');
+    // A backslash stands for itself unless one of those follows; SQL has many of them, as in E'\n'.
+    let escapes = |(at, _): (usize, &str)| text[at + 1..].chars().next().is_none_or(special);
+    text.contains('\'') && !text.chars().any(|c| c != '\\' && special(c)) && !text.match_indices('\\').any(escapes)
 }
 
 /// `text` as one word for `sh`, in which `{name}` of each of `facts` becomes the shell variable of that name.
 pub(crate) fn quote_with(text: &str, facts: &[&str]) -> String {
     let mut quoted = quote(text);
+    let double = quoted.starts_with('"');
     for fact in facts {
-        quoted = quoted.replace(&format!("{{{fact}}}"), &format!("'\"${fact}\"'"));
+        let variable = if double { format!("${{{fact}}}") } else { format!("'\"${{{fact}}}\"'") };
+        quoted = quoted.replace(&format!("{{{fact}}}"), &variable);
     }
     quoted
 }
@@ -79,14 +92,41 @@ mod tests {
     fn words_are_quoted_only_when_the_shell_would_read_them_differently() {
         assert_eq!(quote("postgresql@15-main.service"), "postgresql@15-main.service");
         assert_eq!(quote("SELECT 1"), "'SELECT 1'");
-        assert_eq!(quote("it's"), r"'it'\''s'");
+        assert_eq!(quote(r"SELECT E'\n'"), r#""SELECT E'\n'""#);
+        assert_eq!(quote("it's $5"), r"'it'\''s $5'");
         assert_eq!(quote(""), "''");
         assert_eq!(quote("$(id)"), "'$(id)'");
     }
 
     #[test]
-    fn facts_stand_outside_the_quotes() {
-        assert_eq!(quote_with("SELECT '{lsn}'::pg_lsn", &["lsn"]), r#"'SELECT '\'''"$lsn"''\''::pg_lsn'"#);
+    fn the_shell_reads_back_what_was_quoted() {
+        for text in [
+            "",
+            "a b",
+            "it's",
+            "$HOME `id` \"x\" \\",
+            "E'\\n'",
+            "'\\",
+            "'\\\\'",
+            "'\\$'",
+            "tab\tline\nend'",
+            "!'",
+            "ü'",
+            "'$'",
+        ] {
+            let script = format!("printf %s {}", quote(text));
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("sh starts");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), text, "{script}");
+        }
+    }
+
+    #[test]
+    fn facts_become_variables_that_the_shell_reads() {
+        for text in ["SELECT '{lsn}'::pg_lsn", "SELECT \"{lsn}\", 'x'", "a {lsn} b"] {
+            let script = format!("lsn=0/40; printf %s {}", quote_with(text, &["lsn"]));
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("sh starts");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), text.replace("{lsn}", "0/40"), "{script}");
+        }
     }
 
     #[test]

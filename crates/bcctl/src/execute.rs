@@ -95,6 +95,9 @@ pub(crate) struct Execution<'a> {
     pub(crate) stop: &'a AtomicBool,
 }
 
+/// Called while a command runs, with the way to show progress and the time that passed.
+type Tick<'a> = &'a mut dyn FnMut(&mut dyn FnMut(Progress<'_>), Duration);
+
 /// Why a step could not be done.
 struct Failure {
     error: String,
@@ -223,6 +226,9 @@ impl Execution<'_> {
                 Ok(output) => output,
                 Err(missing) => return failed(missing),
             };
+            if !output.succeeded() && step.checks.is_empty() {
+                return failed(output.complaint());
+            }
             if output.is_unknown() {
                 // It may have been done all the same: the checks will tell.
                 break;
@@ -271,10 +277,10 @@ impl Execution<'_> {
             return own;
         };
         match self.holds_already(later, steps, facts) {
-            Verdict::True(evidence) => Verdict::True(Evidence {
-                words: format!("superseded by {}: {}", steps[later].id, evidence.words),
-                ..Evidence::default()
-            }),
+            Verdict::True(_) => {
+                let words = format!("superseded by {}", steps[later].id);
+                Verdict::True(Evidence { words, ..Evidence::default() })
+            }
             _ => own,
         }
     }
@@ -437,7 +443,7 @@ impl Execution<'_> {
         command: &Command,
         facts: &BTreeMap<String, String>,
         limit: Duration,
-        tick: &mut dyn FnMut(&mut dyn FnMut(Progress<'_>), Duration),
+        tick: Tick<'_>,
     ) -> Result<Output, String> {
         let mut script = String::new();
         for name in uses(&command.script) {
@@ -458,7 +464,7 @@ const FACTS: [&str; 2] = ["checkpoint", "replayed"];
 
 /// The facts that a script uses.
 pub(crate) fn uses(script: &str) -> impl Iterator<Item = &'static str> {
-    FACTS.into_iter().filter(move |name| script.contains(&format!("\"${name}\"")))
+    FACTS.into_iter().filter(move |name| script.contains(&format!("${{{name}}}")))
 }
 
 fn millis(time: Duration) -> u64 {

@@ -89,8 +89,20 @@ impl Observation {
     }
 }
 
-/// Looks at every host and every fence device, all at the same time.
-pub(crate) fn observe(inventory: &Inventory, hosts: &dyn Hosts) -> Observation {
+/// How much is asked of the fence devices. They may be slow, and in a failover nothing is decided by their answers: what
+/// counts there is that they turn the host off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fences {
+    /// Nothing.
+    Unasked,
+    /// The power state of each host.
+    States,
+    /// Also whether each device works.
+    Devices,
+}
+
+/// Looks at every host and, as far as `fences` says, every fence device, all at the same time.
+pub(crate) fn observe(inventory: &Inventory, hosts: &dyn Hosts, fences: Fences) -> Observation {
     let mut names: Vec<String> = Place::BOTH.iter().flat_map(|place| place.hosts(inventory)).collect();
     names.sort();
     names.dedup();
@@ -100,23 +112,30 @@ pub(crate) fn observe(inventory: &Inventory, hosts: &dyn Hosts) -> Observation {
             .iter()
             .map(|name| {
                 let host = scope.spawn(move || look(inventory, hosts, name, limit));
-                let power = scope.spawn(move || power(inventory, hosts, name, limit));
+                let power =
+                    (fences >= Fences::States).then(|| scope.spawn(move || power(inventory, hosts, name, limit)));
                 (name, host, power)
             })
             .collect();
-        let check = scope.spawn(move || {
-            let output = hosts.run(&fencing::check(inventory), limit, &mut |_| {});
-            (!output.succeeded()).then(|| output.complaint())
+        let check = (fences >= Fences::Devices).then(|| {
+            scope.spawn(move || {
+                let output = hosts.run(&fencing::check(inventory), limit, &mut |_| {});
+                (!output.succeeded()).then(|| output.complaint())
+            })
         });
         let mut seen = Observation { hosts: BTreeMap::new(), fence: BTreeMap::new(), fence_check: None };
         for (name, host, power) in looks {
             // A thread that panicked has seen nothing.
             let lost = || Host::Unseen { reason: Unreached::NotStarted, words: "the look broke off".to_owned() };
             seen.hosts.insert(name.clone(), host.join().unwrap_or_else(|_| lost()));
-            let unknown = |_| Power { state: NodeState::Unknown, words: "the look broke off".to_owned() };
-            seen.fence.insert(name.clone(), power.join().unwrap_or_else(unknown));
+            if let Some(power) = power {
+                let unknown = |_| Power { state: NodeState::Unknown, words: "the look broke off".to_owned() };
+                seen.fence.insert(name.clone(), power.join().unwrap_or_else(unknown));
+            }
         }
-        seen.fence_check = check.join().unwrap_or_else(|_| Some("the look broke off".to_owned()));
+        if let Some(check) = check {
+            seen.fence_check = check.join().unwrap_or_else(|_| Some("the look broke off".to_owned()));
+        }
         seen
     })
 }

@@ -16,7 +16,7 @@ use crate::execute::{End, Execution};
 use crate::finding::{ALL, Finding, Level};
 use crate::hosts::SystemHosts;
 use crate::journal::{Found, Store, StoreError, Writer, operation_id};
-use crate::observe::observe;
+use crate::observe::{Fences, observe};
 use crate::plan::{Accepted, Decision, Plan, plan};
 use crate::render;
 use crate::rules;
@@ -114,7 +114,7 @@ fn load(path: &Path) -> Result<Inventory> {
 
 fn check(inventory: &Inventory, store: &Store, how: &Look) -> Result<Exit> {
     let hosts = SystemHosts::new(inventory).map_err(VerbError::Sockets)?;
-    let seen = observe(inventory, &hosts);
+    let seen = observe(inventory, &hosts, Fences::Devices);
     let mut findings = rules::findings(inventory, &seen);
     findings.extend(store.unfinished()?.map(|found| unfinished(&found)));
     render::check(&inventory.site, &findings, how.json).map_err(VerbError::Output)?;
@@ -124,7 +124,7 @@ fn check(inventory: &Inventory, store: &Store, how: &Look) -> Result<Exit> {
 
 fn status(inventory: &Inventory, store: &Store, how: &Look) -> Result<Exit> {
     let hosts = SystemHosts::new(inventory).map_err(VerbError::Sockets)?;
-    let seen = observe(inventory, &hosts);
+    let seen = observe(inventory, &hosts, Fences::States);
     render::status(inventory, &seen, store.unfinished()?.as_ref(), how.json).map_err(VerbError::Output)?;
     Ok(Exit::Done)
 }
@@ -153,7 +153,9 @@ fn act(inventory: &Inventory, store: &Store, intent: Intent, accepted: Accepted,
     }
     let hosts = SystemHosts::new(inventory).map_err(VerbError::Sockets)?;
     let operation = operation_id(time_of_day(), intent);
-    let decide = || plan(inventory, &observe(inventory, &hosts), intent, accepted, &operation);
+    // Only a failback turns hosts on, so only a failback has to know which are off.
+    let fences = if intent == Intent::Failback { Fences::States } else { Fences::Unasked };
+    let decide = || plan(inventory, &observe(inventory, &hosts, fences), intent, accepted, &operation);
     let decided = decide();
     let (decision, notes) = match &decided {
         Plan::Nothing(words) => {

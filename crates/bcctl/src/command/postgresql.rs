@@ -150,7 +150,10 @@ pub(crate) fn shut_down(inventory: &Inventory, host: &str) -> Check {
 /// Whether the server on `host` is still shut down as it was: nothing has run on its data since.
 pub(crate) fn still_shut_down(inventory: &Inventory, host: &str) -> Check {
     let control = control(inventory, host, "c == want");
-    Check::succeeds(Command::on(host, format!("{} && want=\"$checkpoint\" && {control}", not_running(inventory, host))))
+    Check::succeeds(Command::on(
+        host,
+        format!("{} && want=\"${{checkpoint}}\" && {control}", not_running(inventory, host)),
+    ))
 }
 
 fn control(inventory: &Inventory, host: &str, and: &str) -> String {
@@ -189,7 +192,7 @@ pub(crate) fn replayed_all(inventory: &Inventory, host: &str) -> Check {
          (pg_last_wal_receive_lsn() - replayed < 16777216 \
          AND EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'startup' AND wait_event ~ '^Recovery(Wal|Retrieve)') \
          AND pg_sleep(1)::text IS NOT NULL AND pg_last_wal_replay_lsn() = replayed)",
-        &["'received=' || pg_last_wal_receive_lsn()", "'replayed=' || pg_last_wal_replay_lsn()"],
+        &["'received=' || pg_last_wal_receive_lsn()", "'replayed=' || coalesce(pg_last_wal_replay_lsn(), '0/0')"],
         " FROM (SELECT pg_last_wal_replay_lsn() AS replayed OFFSET 0) AS seen",
         &[],
     )
@@ -213,7 +216,7 @@ pub(crate) fn promote(inventory: &Inventory, host: &str) -> Command {
 /// Whether the server on `host` was promoted off timeline `old`, at or after the LSN in the fact `from`: facts
 /// `new_timeline` and `switchpoint`. The last line of the history is the promotion.
 pub(crate) fn promoted(inventory: &Inventory, host: &str, old: u32, from: &str) -> Check {
-    let history = format!("'pg_wal/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '.history'");
+    let history = "'pg_wal/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '.history'";
     // On a standby there is no current WAL file to ask for.
     let statement = format!(
         "SELECT CASE WHEN pg_is_in_recovery() THEN E'f\\nstill in recovery' ELSE (\

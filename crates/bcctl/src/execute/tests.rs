@@ -1,1 +1,483 @@
-//! Tests.
+//! Whole operations on a model of a site: the straight way, every failure, every kill.
+
+mod model;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicBool;
+
+use bc_model::inventory::Inventory;
+use bc_model::journal::{Entry, Event, Intent, Journal, Outcome, SCHEMA};
+use jiff::Timestamp;
+
+use super::{End, Execution, Progress};
+use crate::observe::tests::inventory;
+use crate::place::Place;
+use crate::plan::{Decision, Reseed};
+use crate::steps::{Step, table};
+
+use model::{FakeClock, Killed, Mishap, Model, State, site};
+
+fn decision(intent: Intent) -> Decision {
+    let (to, fence, power_on, reseed): (_, &[&str], &[&str], _) = match intent {
+        Intent::Switchover => (Place::Away, &[], &[], None),
+        Intent::Failover => (Place::Away, &["go1", "pg1"], &[], None),
+        Intent::Failback => (Place::Home, &[], &["go1", "pg1"], Some(Reseed { needed: 1 })),
+    };
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    Decision {
+        operation: "OP".to_owned(),
+        intent,
+        to,
+        timeline: 1,
+        fence: names(fence),
+        power_on: names(power_on),
+        reseed,
+    }
+}
+
+/// The site before the operation: healthy; or home hangs; or home is off after a failover.
+fn before(intent: Intent, inventory: &Inventory) -> State {
+    match intent {
+        Intent::Switchover => site(Place::Home, inventory),
+        Intent::Failover => {
+            let mut state = site(Place::Home, inventory);
+            state.hung.extend(["pg1".to_owned(), "go1".to_owned()]);
+            state
+        }
+        Intent::Failback => {
+            let mut state = site(Place::Away, inventory);
+            let server = state.servers.get_mut("pg1").expect("a server");
+            // The old primary, with rows of its own.
+            server.data = model::Data { signal: false, timeline: 1, written: 9, clean: false, follows: None };
+            state.off("pg1");
+            state.off("go1");
+            state
+        }
+    }
+}
+
+fn planned(decision: &Decision, steps: &[Step]) -> Event {
+    Event::Planned {
+        schema: SCHEMA,
+        operation: decision.operation.clone(),
+        site: "gocd".to_owned(),
+        intent: decision.intent,
+        by: "test".to_owned(),
+        steps: steps.iter().map(Step::planned).collect(),
+        decision: serde_json::to_value(decision).expect("JSON"),
+    }
+}
+
+/// An operation, its journal as text, and the site it works on.
+struct Operation {
+    steps: Vec<Step>,
+    journal: String,
+    model: Model,
+    stop: AtomicBool,
+    /// bcctl dies when it is about to write this event, counted from 1.
+    dies_at_event: Option<usize>,
+}
+
+impl Operation {
+    fn new(intent: Intent, mishap: Option<(usize, Mishap)>) -> Self {
+        let inventory = inventory();
+        Self::at(intent, before(intent, &inventory), mishap)
+    }
+
+    fn at(intent: Intent, state: State, mishap: Option<(usize, Mishap)>) -> Self {
+        let inventory = inventory();
+        let decision = decision(intent);
+        let steps = table(&inventory, &decision);
+        let journal = line(planned(&decision, &steps));
+        Self {
+            steps,
+            journal,
+            model: Model::new(&inventory, &decision, state, mishap),
+            stop: AtomicBool::new(false),
+            dies_at_event: None,
+        }
+    }
+
+    /// Runs bcctl once; nothing if it was killed.
+    fn run(&mut self) -> Option<End> {
+        let journal = Journal::parse(&self.journal).expect("readable");
+        let clock = FakeClock::default();
+        let mut written = 0;
+        let (text, dies) = (&mut self.journal, self.dies_at_event);
+        let mut record = |event: Event| {
+            written += 1;
+            if dies == Some(written) {
+                std::panic::resume_unwind(Box::new(Killed));
+            }
+            text.push_str(&line(event));
+            Ok(())
+        };
+        let mut tell = |_: Progress<'_>| {};
+        let mut execution =
+            Execution { hosts: &self.model, clock: &clock, record: &mut record, tell: &mut tell, stop: &self.stop };
+        match catch_unwind(AssertUnwindSafe(|| execution.execute(&self.steps, &journal))) {
+            Ok(end) => Some(end.expect("the journal can be written")),
+            Err(panic) if panic.is::<Killed>() => None,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    fn journal(&self) -> Journal {
+        Journal::parse(&self.journal).expect("readable")
+    }
+
+    fn state(&self) -> State {
+        self.model.state.lock().expect("no thread panicked").clone()
+    }
+
+    /// Ids of the steps with an event of this kind, in order.
+    fn events(&self, kind: fn(&Event) -> Option<&String>) -> Vec<String> {
+        self.journal().entries.iter().filter_map(|entry| kind(&entry.event).cloned()).collect()
+    }
+
+    fn finished(&self) -> Vec<String> {
+        self.events(|event| match event {
+            Event::Done { step, .. } | Event::Skipped { step, .. } => Some(step),
+            _ => None,
+        })
+    }
+}
+
+fn line(event: Event) -> String {
+    Entry { at: Timestamp::UNIX_EPOCH, event }.to_line().expect("JSON")
+}
+
+/// What an operation that met with nothing ends in.
+fn undisturbed(intent: Intent) -> (State, usize) {
+    let mut operation = Operation::new(intent, None);
+    assert_eq!(operation.run(), Some(End::Done));
+    (operation.state(), operation.model.changes())
+}
+
+const INTENTS: [Intent; 3] = [Intent::Switchover, Intent::Failover, Intent::Failback];
+
+#[test]
+fn a_switchover_changes_places() {
+    let (state, _) = undisturbed(Intent::Switchover);
+    assert_eq!(
+        (state.vip.len(), state.vip.contains("go2"), state.gocd.contains("go2"), state.gocd.len()),
+        (1, true, true, 1)
+    );
+    assert_eq!((state.servers["pg2"].data.timeline, state.servers["pg2"].data.signal), (2, false));
+    assert!(state.servers["pg1"].running && state.servers["pg1"].data.signal, "the old primary follows");
+    assert!(state.servers["pg1"].slots.is_empty() && state.servers["pg2"].slots.contains("pg1"));
+    assert_eq!(state.files["go2"], 2, "the configuration went along");
+}
+
+#[test]
+fn a_failover_leaves_the_old_place_off() {
+    let (state, _) = undisturbed(Intent::Failover);
+    assert_eq!(state.on.iter().map(String::as_str).collect::<Vec<_>>(), ["go2", "pg2"]);
+    assert!(state.vip.contains("go2") && state.gocd.contains("go2") && !state.servers["pg2"].data.signal);
+}
+
+#[test]
+fn a_failback_copies_goes_home_and_keeps_the_old_data() {
+    let (state, _) = undisturbed(Intent::Failback);
+    assert!(state.vip.contains("go1") && state.gocd.contains("go1") && state.vip.len() == 1 && state.gocd.len() == 1);
+    let home = &state.servers["pg1"];
+    assert_eq!((home.data.timeline, home.data.written), (2, 5), "it holds the serving server's rows");
+    assert_eq!(home.kept.as_ref().expect("kept").written, 9, "and its own are kept");
+    assert!(state.servers["pg2"].running && state.servers["pg2"].data.signal, "the away server follows");
+}
+
+#[test]
+fn the_order_is_the_one_of_the_runbook() {
+    let mut operation = Operation::new(Intent::Failover, None);
+    operation.run();
+    assert_eq!(
+        operation.finished(),
+        [
+            "fence-gocd",
+            "fence-postgresql",
+            "replay",
+            "promote",
+            "settle",
+            "start-gocd",
+            "gocd-ready",
+            "assign-vip",
+            "verify"
+        ]
+    );
+    let mut operation = Operation::new(Intent::Switchover, None);
+    operation.run();
+    assert_eq!(
+        operation.finished(),
+        [
+            "checkpoint",
+            "stop-gocd",
+            "unassign-vip",
+            "sync-config",
+            "arm",
+            "stop-postgresql",
+            "replay",
+            "promote",
+            "settle",
+            "start-gocd",
+            "gocd-ready",
+            "assign-vip",
+            "follow",
+            "verify"
+        ]
+    );
+    let mut operation = Operation::new(Intent::Failback, None);
+    operation.run();
+    assert_eq!(
+        operation.finished()[..9],
+        [
+            "power-on-go1",
+            "power-on-pg1",
+            "rejoin-quiet",
+            "rejoin-stop",
+            "rejoin-slot",
+            "rejoin-copy",
+            "rejoin-swap",
+            "rejoin-start",
+            "rejoin-stream"
+        ]
+    );
+}
+
+#[test]
+fn begin_is_written_before_anything_is_changed() {
+    for intent in INTENTS {
+        let mut operation = Operation::new(intent, None);
+        operation.run();
+        let begun = operation.events(|event| match event {
+            Event::Begin { step } => Some(step),
+            _ => None,
+        });
+        for step in operation.steps.iter().filter(|step| !step.run.is_empty()) {
+            let ran = operation.model.log.lock().expect("no thread panicked").iter().any(|command| {
+                step.run.iter().any(|run| run.at == command.at && command.script.ends_with(&run.script))
+            });
+            assert!(!ran || begun.contains(&step.id), "{} ran without begin", step.id);
+        }
+    }
+}
+
+#[test]
+fn a_failure_before_the_promotion_leads_back_to_where_it_began() {
+    let inventory = inventory();
+    for mishap in [Mishap::Fails, Mishap::LostBefore] {
+        let mut ends = 0;
+        for at in 1.. {
+            let mut operation = Operation::new(Intent::Switchover, Some((at, mishap)));
+            let end = operation.run().expect("nobody kills it");
+            if operation.journal().past_point_of_no_return() {
+                break;
+            }
+            ends += 1;
+            let End::Undone { step, .. } = end else { panic!("{mishap:?} at change {at}: {end:?}") };
+            assert_eq!(operation.journal().outcome(), Some(Outcome::Undone));
+            let mut state = operation.state();
+            // What may differ: a fresh copy of the files, and settings that mean nothing without the signal file.
+            state.files = before(Intent::Switchover, &inventory).files;
+            state.servers.get_mut("pg1").expect("a server").data.follows = None;
+            assert_eq!(state, before(Intent::Switchover, &inventory), "{mishap:?} at change {at}, in {step}");
+        }
+        assert_eq!(ends, 7, "checkpoint, GoCD, VIP, files, two to arm, stop");
+    }
+}
+
+#[test]
+fn a_connection_lost_after_the_deed_is_no_failure() {
+    for intent in INTENTS {
+        let (end_state, changes) = undisturbed(intent);
+        for at in 1..=changes {
+            let mut operation = Operation::new(intent, Some((at, Mishap::LostAfter)));
+            let end = operation.run();
+            // A step of several commands may have lost the later ones: then it is a failure as any other.
+            if end == Some(End::Done) {
+                assert_eq!(operation.state(), end_state, "{intent}, change {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failure_after_the_promotion_leaves_only_forward() {
+    for intent in INTENTS {
+        let (end_state, changes) = undisturbed(intent);
+        let mut past = 0;
+        for at in 1..=changes {
+            let mut operation = Operation::new(intent, Some((at, Mishap::Fails)));
+            let end = operation.run().expect("nobody kills it");
+            if !operation.journal().past_point_of_no_return() {
+                continue;
+            }
+            past += 1;
+            assert!(matches!(end, End::HalfWay { past: true, .. }), "{intent}, change {at}: {end:?}");
+            assert_eq!(operation.journal().outcome(), None);
+            assert_eq!(operation.run(), Some(End::Done), "{intent}, resumed after change {at}");
+            assert_eq!(operation.state(), end_state, "{intent}, change {at}");
+        }
+        assert!(past >= 5, "{intent}: {past}");
+    }
+}
+
+#[test]
+fn killed_at_any_command_and_resumed_it_ends_the_same() {
+    for intent in INTENTS {
+        let (end_state, changes) = undisturbed(intent);
+        for mishap in [Mishap::KilledBefore, Mishap::KilledAfter] {
+            for at in 1..=changes {
+                let mut operation = Operation::new(intent, Some((at, mishap)));
+                assert_eq!(operation.run(), None, "{intent}: killed at change {at}");
+                assert_eq!(
+                    operation.run(),
+                    Some(End::Done),
+                    "{intent}: {mishap:?} at change {at}: {}",
+                    operation.journal
+                );
+                assert_eq!(operation.state(), end_state, "{intent}: {mishap:?} at change {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn killed_at_any_line_of_the_journal_and_resumed_it_ends_the_same() {
+    for intent in INTENTS {
+        let (end_state, _) = undisturbed(intent);
+        for at in 1.. {
+            let mut operation = Operation::new(intent, None);
+            operation.dies_at_event = Some(at);
+            if operation.run().is_some() {
+                assert!(at > 15, "there are more lines than that");
+                break;
+            }
+            // The line was being written: half of it is there.
+            operation.journal.push_str("{\"at\":\"1970-01-01T00:00:00.000Z\",\"ev");
+            let whole = operation.journal().whole;
+            operation.journal.truncate(whole);
+            operation.dies_at_event = None;
+            assert_eq!(operation.run(), Some(End::Done), "{intent}: line {at}");
+            assert_eq!(operation.state(), end_state, "{intent}: line {at}");
+        }
+    }
+}
+
+#[test]
+fn resumed_again_and_again_it_promotes_once() {
+    for intent in INTENTS {
+        let (_, changes) = undisturbed(intent);
+        for at in 1..=changes {
+            let mut operation = Operation::new(intent, Some((at, Mishap::KilledAfter)));
+            operation.run();
+            operation.run();
+            // The finished line is lost, so a third one runs through all of it.
+            let end = operation.journal.trim_end().rfind('\n').map_or(0, |newline| newline + 1);
+            operation.journal.truncate(end);
+            assert_eq!(operation.run(), Some(End::Done), "{intent}: change {at}");
+            let promotions = operation
+                .model
+                .log
+                .lock()
+                .expect("no thread panicked")
+                .iter()
+                .filter(|command| command.script.contains("pg_promote"))
+                .count();
+            let timelines = operation.state().servers.values().map(|server| server.data.timeline).max();
+            assert!(
+                promotions <= 2 && timelines == Some(2),
+                "{intent}: change {at}: {promotions} calls, timeline {timelines:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_fence_that_does_not_work_stops_everything_and_nothing_is_touched() {
+    let inventory = inventory();
+    let mut state = before(Intent::Failover, &inventory);
+    state.fence_works = false;
+    let mut operation = Operation::at(Intent::Failover, state.clone(), None);
+    let end = operation.run().expect("nobody kills it");
+    let End::NotFenced { step, error } = end else { panic!("{end:?}") };
+    assert_eq!((step.as_str(), error.as_str()), ("fence-gocd", "state of go1 is on"));
+    assert_eq!(operation.state(), state);
+    assert_eq!(operation.journal().outcome(), Some(Outcome::NotFenced));
+}
+
+#[test]
+fn nothing_is_promoted_when_a_fenced_node_comes_back() {
+    let mut operation = Operation::new(Intent::Failover, None);
+    operation.dies_at_event = Some(5);
+    assert_eq!(operation.run(), None);
+    assert_eq!(operation.journal().last_done(), Some("fence-postgresql"));
+    {
+        // Somebody presses the button, and the device does not work any more.
+        let mut state = operation.model.state.lock().expect("no thread panicked");
+        state.on.insert("pg1".to_owned());
+        state.fence_works = false;
+    }
+    operation.dies_at_event = None;
+    assert!(matches!(operation.run(), Some(End::NotFenced { .. })));
+    assert!(operation.state().servers["pg2"].data.signal, "the standby is still a standby");
+}
+
+#[test]
+fn a_failover_that_cannot_promote_stays_half_way_with_the_old_place_off() {
+    // The third change is the promotion itself; what comes before it only waits, so the standby is taken away.
+    let mut operation = Operation::new(Intent::Failover, None);
+    operation.model.state.lock().expect("no thread panicked").servers.get_mut("pg2").expect("a server").running = false;
+    let end = operation.run().expect("nobody kills it");
+    let End::HalfWay { step, stays, past, .. } = end else { panic!("{end:?}") };
+    assert_eq!((step.as_str(), past), ("replay", false));
+    assert_eq!(stays.len(), 2, "both hosts stay off: {stays:?}");
+    operation.model.state.lock().expect("no thread panicked").servers.get_mut("pg2").expect("a server").running = true;
+    assert_eq!(operation.run(), Some(End::Done), "and resume goes on");
+}
+
+#[test]
+fn a_person_stops_it_between_two_steps() {
+    let mut operation = Operation::new(Intent::Switchover, None);
+    operation.stop = AtomicBool::new(true);
+    assert_eq!(operation.run(), Some(End::Interrupted { next: "checkpoint".to_owned(), past: false }));
+    operation.stop = AtomicBool::new(false);
+    assert_eq!(operation.run(), Some(End::Done));
+}
+
+#[test]
+fn past_the_promotion_an_unreachable_primary_is_not_guessed_about() {
+    let mut operation = Operation::new(Intent::Switchover, None);
+    operation.dies_at_event = Some(16);
+    assert_eq!(operation.run(), None);
+    assert!(operation.journal().past_point_of_no_return());
+    operation.model.state.lock().expect("no thread panicked").hung.insert("pg2".to_owned());
+    operation.dies_at_event = None;
+    let before = operation.state();
+    assert!(matches!(operation.run(), Some(End::HalfWay { past: true, .. })));
+    assert_eq!(operation.state(), before, "nothing is done on a guess");
+}
+
+#[test]
+fn the_way_back_goes_the_last_first() {
+    let mut operation = Operation::new(Intent::Switchover, Some((7, Mishap::Fails)));
+    let end = operation.run().expect("nobody kills it");
+    assert!(matches!(&end, End::Undone { step, .. } if step == "stop-postgresql"), "{end:?}");
+    let undone = operation.events(|event| match event {
+        Event::Undone { step, .. } => Some(step),
+        _ => None,
+    });
+    assert_eq!(undone, ["stop-postgresql", "arm", "sync-config", "unassign-vip", "stop-gocd", "checkpoint"]);
+}
+
+#[test]
+fn what_cannot_be_put_back_is_said_and_the_operation_stays_open() {
+    let mut operation = Operation::new(Intent::Switchover, Some((7, Mishap::FailsOn)));
+    let end = operation.run().expect("nobody kills it");
+    let End::HalfWay { stays, past: false, .. } = end else { panic!("{end:?}") };
+    assert_eq!(stays.len(), 3, "arm, the VIP, GoCD: {stays:?}");
+    assert!(stays[0].starts_with("could not make pg1 a primary again"), "{stays:?}");
+    assert_eq!(operation.journal().outcome(), None);
+    // The reason is gone: forward works.
+    *operation.model.mishap.lock().expect("no thread panicked") = None;
+    assert_eq!(operation.run(), Some(End::Done));
+}

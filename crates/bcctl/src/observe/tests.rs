@@ -214,7 +214,7 @@ fn a_host_that_does_not_answer_does_not_spoil_the_look_at_the_others() {
             Output { end, stdout: stdout.to_owned(), stderr: "Permission denied (publickey).".to_owned() }
         }
     }
-    let seen = super::observe(&inventory(), &Fixed);
+    let seen = super::observe(&inventory(), &Fixed, super::Fences::Devices);
     let reached: BTreeMap<&str, bool> =
         seen.hosts.iter().map(|(host, look)| (host.as_str(), matches!(look, Host::Seen(_)))).collect();
     assert_eq!(reached, BTreeMap::from([("go1", true), ("go2", true), ("pg1", false), ("pg2", true)]));

@@ -41,7 +41,8 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             vec![postgresql::create_slot(inventory, serving, home, true)],
             times.checkpoint,
             unneeded("the slot is what the next attempt needs"),
-        ),
+        )
+        .superseded_by("stop-postgresql"),
         Step::change(
             "rejoin-copy",
             home,
@@ -85,7 +86,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             postgresql::streams(inventory, serving, home),
             times.postgresql_start,
         )
-        .superseded_by("promote"),
+        .superseded_by("stop-postgresql"),
     ]);
     steps
 }

@@ -263,23 +263,9 @@ impl Site {
         panic!("{host}: {statement}: expected {answer}, last seen {last}");
     }
 
-    /// Power is lost: nothing is flushed, nothing is said.
-    pub(crate) fn power_cut(&self, hosts: &[&str]) {
-        for host in hosts {
-            succeed(&mut self.stand_in("fence", &["off", host]));
-        }
-    }
-
     /// A host hangs: it cannot be reached, but its servers go on.
     pub(crate) fn unplug(&self, host: &str) {
         fs::write(self.path("power").join(host), "hung\n").expect("a file");
-    }
-
-    fn stand_in(&self, name: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.path("bin").join(name));
-        command.args(arguments);
-        self.environment(&mut command);
-        command
     }
 
     fn environment(&self, command: &mut Command) {
