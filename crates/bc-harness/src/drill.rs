@@ -119,20 +119,21 @@ impl Drill {
         self.progress.now("the network is made");
         let network = network::create(&self.docker, run, *keep).await?;
         self.recorder.note(Event::Began(sheet(&self.setup, &network)));
-        self.progress.line(&format!("run {run} on {}", network.subnet));
+        self.progress.line(&format!("  run {run} on {}", network.subnet));
 
         self.progress.now("the hosts are made");
         let site = Site::create(&self.docker, run, *keep, network, &power, executable).await?;
-        let containers = site.hosts().map(|host| (host.name.to_owned(), host.id().to_owned())).collect();
+        self.progress.line("  7 hosts made");
+        let nodes = site.hosts().map(|host| (host.name.to_owned(), (host.id().to_owned(), host.address))).collect();
         let site = self.site.insert(site);
-        let mains = DockerMains { docker: self.docker.clone(), containers };
+        let mains = DockerMains { docker: self.docker.clone(), network: site.network.clone(), nodes };
         let nodes = FENCED.map(str::to_owned).into();
         let switch = Switch::new(Box::new(mains), nodes, self.recorder.clone(), choice.sabotage.is_some());
         self.switch = Some(power::serve(switch, &power.join("switch.sock"))?);
 
         site.provision(&self.progress).await?;
         self.note_own_interfaces();
-        Ok("7 hosts".to_owned())
+        Ok(String::new())
     }
 
     /// Cables are new whenever a host was off.

@@ -84,7 +84,11 @@ impl Host {
         let address = network.address(design.octet);
         let request = request(docker, run, kept, network, &design, hosts).await?;
         let container = request.start().await.with_context(|| format!("cannot create {name}"))?;
-        plug_in(docker, container.id(), network, address).await.with_context(|| format!("cannot plug in {name}"))?;
+        let plugged = async {
+            unplug(docker, container.id(), network).await?;
+            plug_in(docker, container.id(), network, address).await
+        };
+        plugged.await.with_context(|| format!("cannot plug in {name}"))?;
         container.start().await.with_context(|| format!("cannot switch on {name}"))?;
         let host = Self { name, address, mac: Network::mac(address), docker: docker.clone(), container };
         host.check_mac().await?;
@@ -142,9 +146,7 @@ impl Host {
     /// # Errors
     /// If Docker refuses.
     pub(crate) async fn cut_power(&self) -> Result<()> {
-        let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
-        let killed = self.docker.kill_container(self.id(), Some(options)).await;
-        killed.with_context(|| format!("cannot cut the power of {}", self.name))
+        kill(&self.docker, self.id()).await.with_context(|| format!("cannot cut the power of {}", self.name))
     }
 
     /// Whether it has power: running or frozen, but not off. And whether it is frozen.
@@ -177,6 +179,30 @@ impl Host {
 pub(crate) async fn power_of(docker: &Docker, container: &str) -> Result<(bool, bool)> {
     let state = docker.inspect_container(container, None).await?.state.context("Docker tells no state")?;
     Ok((state.running == Some(true), state.paused == Some(true)))
+}
+
+/// Takes the power from a container, at once and without a last word.
+///
+/// Docker thaws a frozen container to let it die, and in that instant its processes answer whatever waits in their
+/// sockets. No host without power does that, so the cable of a frozen one is pulled first.
+///
+/// # Errors
+/// If Docker refuses.
+pub(crate) async fn switch_off(docker: &Docker, container: &str, network: &Network, address: Ipv4Addr) -> Result<()> {
+    let (running, frozen) = power_of(docker, container).await?;
+    if running && frozen {
+        unplug(docker, container, network).await?;
+        kill(docker, container).await?;
+        plug_in(docker, container, network, address).await?;
+    } else if running {
+        kill(docker, container).await?;
+    }
+    Ok(())
+}
+
+async fn kill(docker: &Docker, container: &str) -> Result<()> {
+    let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+    Ok(docker.kill_container(container, Some(options)).await?)
 }
 
 async fn request(
@@ -235,15 +261,17 @@ async fn is_unified(docker: &Docker) -> Result<bool> {
     Ok(info.cgroup_version == Some(Version::_2))
 }
 
+async fn unplug(docker: &Docker, container: &str, network: &Network) -> Result<()> {
+    let request = NetworkDisconnectRequest { container: container.to_owned(), force: Some(true) };
+    Ok(docker.disconnect_network(&network.name, request).await?)
+}
+
 async fn plug_in(docker: &Docker, container: &str, network: &Network, address: Ipv4Addr) -> Result<()> {
-    let off = NetworkDisconnectRequest { container: container.to_owned(), force: Some(true) };
-    docker.disconnect_network(&network.name, off).await?;
     let endpoint = EndpointSettings {
         ipam_config: Some(EndpointIpamConfig { ipv4_address: Some(address.to_string()), ..Default::default() }),
         mac_address: Some(Network::mac(address)),
         ..Default::default()
     };
-    let on = NetworkConnectRequest { container: container.to_owned(), endpoint_config: Some(endpoint) };
-    docker.connect_network(&network.name, on).await?;
-    Ok(())
+    let request = NetworkConnectRequest { container: container.to_owned(), endpoint_config: Some(endpoint) };
+    Ok(docker.connect_network(&network.name, request).await?)
 }

@@ -5,6 +5,7 @@
 //! With `--sabotage no-fence` the switch lies: told to turn a node off it says `off` from then on, and does nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,6 @@ use axum::extract::{Path as UrlPath, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use bollard::Docker;
-use bollard::query_parameters::KillContainerOptionsBuilder;
 use futures_util::future::BoxFuture;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Moment;
 use crate::history::{Asked, Event, Recorder};
 use crate::host;
+use crate::network::Network;
 
 /// The mains behind the switch.
 pub(crate) trait Mains: Send + Sync + 'static {
@@ -32,39 +33,37 @@ pub(crate) trait Mains: Send + Sync + 'static {
     fn set<'a>(&'a self, node: &'a str, on: bool) -> BoxFuture<'a, Result<()>>;
 }
 
-/// Containers as nodes: name of the node, id of the container.
+/// Containers as nodes.
 pub(crate) struct DockerMains {
     /// The engine.
     pub(crate) docker: Docker,
-    /// Which container is which node.
-    pub(crate) containers: BTreeMap<String, String>,
+    /// What the nodes are plugged into.
+    pub(crate) network: Network,
+    /// By the name of the node: the id of its container, and its address.
+    pub(crate) nodes: BTreeMap<String, (String, Ipv4Addr)>,
 }
 
 impl DockerMains {
-    fn container(&self, node: &str) -> Result<&str> {
-        self.containers.get(node).map(String::as_str).with_context(|| format!("there is no node {node}"))
+    fn node(&self, name: &str) -> Result<(&str, Ipv4Addr)> {
+        let found = self.nodes.get(name).with_context(|| format!("there is no node {name}"))?;
+        Ok((&found.0, found.1))
     }
 }
 
 impl Mains for DockerMains {
     fn is_on<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<bool>> {
-        Box::pin(async move { Ok(host::power_of(&self.docker, self.container(node)?).await?.0) })
+        Box::pin(async move { Ok(host::power_of(&self.docker, self.node(node)?.0).await?.0) })
     }
 
     fn set<'a>(&'a self, node: &'a str, on: bool) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let container = self.container(node)?;
-            if on == self.is_on(node).await? {
-                return Ok(());
-            }
+            let (container, address) = self.node(node)?;
             if on {
-                self.docker.start_container(container, None).await?;
+                // Starting what runs is no error to Docker.
+                Ok(self.docker.start_container(container, None).await?)
             } else {
-                // SIGKILL reaches a frozen container too; Docker thaws it to die.
-                let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
-                self.docker.kill_container(container, Some(options)).await?;
+                host::switch_off(&self.docker, container, &self.network, address).await
             }
-            Ok(())
         })
     }
 }

@@ -8,6 +8,8 @@ use crate::history::{FaultKind, Phase, Sabotage};
 pub(crate) mod operation {
     /// A failback when nothing has failed over.
     pub(crate) const EARLY_FAILBACK: &str = "a failback too early";
+    /// A failover when everything is well.
+    pub(crate) const EARLY_FAILOVER: &str = "a failover of a healthy site";
     /// `bcctl failover --dry-run`.
     pub(crate) const DRY_FAILOVER: &str = "a dry run of the failover";
     /// `bcctl failover --yes`.
@@ -28,8 +30,8 @@ pub(crate) enum Step {
     BringUp,
     /// Clients and watchers start; replication streams, agents are known, a pipeline runs, the standby's files are in step.
     SteadyState,
-    /// What makes no sense must be refused, and a dry run must change nothing.
-    AskForNonsense,
+    /// What makes no sense must be refused, and a dry run must say what would be run.
+    Ask,
     /// The primary site fails.
     Fail { fault: FaultKind },
     /// A client notices.
@@ -56,7 +58,7 @@ impl Step {
         match self {
             Self::BringUp => "bring up the site".to_owned(),
             Self::SteadyState => "wait for steady state".to_owned(),
-            Self::AskForNonsense => "ask for what makes no sense".to_owned(),
+            Self::Ask => "ask for what makes no sense, and for a plan".to_owned(),
             Self::Fail { fault: FaultKind::Hang } => "freeze the primary site".to_owned(),
             Self::Fail { fault: FaultKind::PowerCut } => "cut the power of the primary site".to_owned(),
             Self::Detect => "notice that the site is down".to_owned(),
@@ -98,7 +100,7 @@ pub(crate) fn drill(choice: &Choice) -> Vec<Step> {
     vec![
         Step::BringUp,
         Step::SteadyState,
-        Step::AskForNonsense,
+        Step::Ask,
         Step::Fail { fault: choice.fault },
         Step::Detect,
         Step::FailOver { kill_at: choice.kill_bcctl_at.clone() },

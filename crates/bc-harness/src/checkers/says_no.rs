@@ -5,8 +5,9 @@ use crate::history::{Event, History};
 use crate::scenario::operation;
 
 pub(super) fn check(history: &History) -> Verdict {
-    let rules: [(&str, i64, &[&str]); 3] = [
+    let rules: [(&str, i64, &[&str]); 4] = [
         (operation::EARLY_FAILBACK, 3, &[]),
+        (operation::EARLY_FAILOVER, 3, &[]),
         (operation::DRY_FAILOVER, 0, &["pg1", "pg2", "go1", "go2"]),
         (operation::SECOND_FAILOVER, 0, &["nothing to do"]),
     ];
@@ -26,7 +27,7 @@ pub(super) fn check(history: &History) -> Verdict {
     }
     if missing.is_empty() {
         Verdict::Held(
-            "a failback too early is refused, a dry run names every host, a second failover has nothing to do".into(),
+            "failback and failover of a healthy site are refused, a dry run names every host, a second failover has nothing to do".into(),
         )
     } else {
         Verdict::Unknown(format!("not tried: {}", missing.join(", ")))
@@ -52,6 +53,7 @@ mod tests {
     fn drill(early: i64, dry: &str, second: (i64, &str)) -> History {
         history([
             operation(100, operation::EARLY_FAILBACK, Some(early), "nothing has failed over"),
+            operation(150, operation::EARLY_FAILOVER, Some(3), "everything is well"),
             operation(200, operation::DRY_FAILOVER, Some(0), dry),
             operation(300, operation::SECOND_FAILOVER, Some(second.0), second.1),
         ])

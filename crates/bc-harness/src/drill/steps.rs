@@ -30,7 +30,7 @@ impl Drill {
         match step {
             Step::BringUp => self.bring_up().await,
             Step::SteadyState => self.reach_steady_state().await,
-            Step::AskForNonsense => self.ask_for_nonsense().await,
+            Step::Ask => self.ask().await,
             Step::Fail { fault } => self.fail(*fault).await,
             Step::Detect => self.detect().await,
             Step::FailOver { kill_at } => self.fail_over(kill_at.as_deref()).await,
@@ -61,10 +61,12 @@ impl Drill {
         Ok(format!("replication streams, agents work, the standby is in step; GoCD is {version}"))
     }
 
-    async fn ask_for_nonsense(&mut self) -> Result<String> {
-        let early = self.operate(operation::EARLY_FAILBACK, &["bcctl", "failback", "--yes"]).await?;
-        let dry = self.operate(operation::DRY_FAILOVER, &["bcctl", "failover", "--dry-run"]).await?;
-        Ok(format!("a failback too early is answered {early}, a dry run {dry}"))
+    async fn ask(&mut self) -> Result<String> {
+        let dry_run = ["bcctl", "failover", "--dry-run", "--even-if-healthy"];
+        let failback = self.operate(operation::EARLY_FAILBACK, &["bcctl", "failback", "--yes"]).await?;
+        let failover = self.operate(operation::EARLY_FAILOVER, &["bcctl", "failover", "--yes"]).await?;
+        let dry = self.operate(operation::DRY_FAILOVER, &dry_run).await?;
+        Ok(format!("failback is answered {failback}, failover {failover}, a dry run {dry}"))
     }
 
     async fn fail(&mut self, fault: FaultKind) -> Result<String> {

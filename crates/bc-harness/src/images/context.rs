@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 
 use super::Sources;
 
-/// One entry: a file with its bytes and whether it is executable, or a symbolic link.
+/// One entry: a directory, a file with its bytes and whether it is executable, or a symbolic link.
 enum Item {
+    Directory,
     File { bytes: Vec<u8>, executable: bool },
     Link { target: String },
 }
@@ -28,6 +29,9 @@ impl BuildContext {
         let mut context = Self(BTreeMap::new());
         context.add_tree(&sources.repository.join("testenv/images").join(name), "")?;
         context.add_tree(&sources.repository.join("packaging"), "packaging/")?;
+        if !programs.is_empty() {
+            context.0.insert("bin/".to_owned(), Item::Directory);
+        }
         for program in programs {
             let path = sources.programs.join(program);
             let bytes = fs::read(&path).with_context(|| format!("cannot read the program {}", path.display()))?;
@@ -37,6 +41,9 @@ impl BuildContext {
     }
 
     fn add_tree(&mut self, directory: &Path, prefix: &str) -> Result<()> {
+        if !prefix.is_empty() {
+            self.0.insert(prefix.to_owned(), Item::Directory);
+        }
         let entries = fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
         for entry in entries {
             let entry = entry?;
@@ -71,6 +78,7 @@ impl BuildContext {
         for (name, item) in &self.0 {
             add(name.as_bytes());
             match item {
+                Item::Directory => add(&[0]),
                 Item::File { bytes, executable } => {
                     add(&[1, u8::from(*executable)]);
                     add(bytes);
@@ -96,6 +104,12 @@ impl BuildContext {
             header.set_gid(0);
             header.set_mtime(0);
             match item {
+                Item::Directory => {
+                    header.set_entry_type(tar::EntryType::Directory);
+                    header.set_mode(0o755);
+                    header.set_size(0);
+                    tar.append_data(&mut header, &name, std::io::empty())?;
+                }
                 Item::File { bytes, executable } => {
                     header.set_entry_type(tar::EntryType::Regular);
                     header.set_mode(if executable { 0o755 } else { 0o644 });
@@ -151,7 +165,15 @@ mod tests {
                 (path, header.mode().expect("mode"), header.uid().expect("uid"), header.mtime().expect("mtime"))
             })
             .collect();
-        let expected = [("Dockerfile", 0o644), ("bin/tool", 0o755), ("etc/a", 0o644), ("packaging/p", 0o644)];
+        let expected = [
+            ("Dockerfile", 0o644),
+            ("bin/", 0o755),
+            ("bin/tool", 0o755),
+            ("etc/", 0o755),
+            ("etc/a", 0o644),
+            ("packaging/", 0o755),
+            ("packaging/p", 0o644),
+        ];
         assert_eq!(found, expected.map(|(path, mode)| (path.to_owned(), mode, 0, 0)));
     }
 

@@ -31,12 +31,16 @@ impl Site {
     pub(crate) async fn provision(&self, progress: &Progress) -> Result<()> {
         progress.now("hosts boot");
         try_join_all(self.hosts().map(wait_booted)).await?;
+        progress.line("  booted");
         progress.now("hosts learn each other's keys");
         self.exchange_keys().await?;
+        progress.line("  keys exchanged");
         progress.now("PostgreSQL and GoCD are set up");
         try_join!(self.provision_databases(), self.provision_gocd(), self.write_operator_files())?;
+        progress.line("  PostgreSQL streams");
         progress.now("GoCD starts");
         try_join!(self.start_gocd(), self.provision_agents())?;
+        progress.line("  GoCD serves");
         Ok(())
     }
 
