@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::IpAddr;
+use std::ops::Range;
 
 use vrrp::Family;
 
@@ -47,8 +48,8 @@ fn once<'d, 'a: 'd>(what: &str, named: impl Iterator<Item = (&'d Section<'a>, Op
     let mut seen = BTreeMap::new();
     for (section, name) in named {
         let Some(name) = name else { continue };
-        let line = section.line_of(name.span());
-        if let Some(earlier) = seen.insert(name.get_ref(), line) {
+        if let Some(earlier) = seen.insert(name.get_ref(), name.span()) {
+            let earlier = section.line_of(earlier);
             let message = format!("found \"{}\", the name of the {what} on line {earlier} already", name.get_ref());
             section.report(name.span(), "name", message);
         }
@@ -90,7 +91,7 @@ fn family(draft: &InstanceDraft<'_>) -> Option<Family> {
 
 /// An address is unique on the host; an IPv6 link-local one on its interface.
 fn addresses_once(instances: &[InstanceDraft<'_>]) {
-    let mut seen: BTreeMap<(IpAddr, Option<String>), (String, usize)> = BTreeMap::new();
+    let mut seen: BTreeMap<(IpAddr, Option<&str>), (&Section<'_>, Range<usize>)> = BTreeMap::new();
     for draft in instances {
         let lists = [("addresses", &draft.addresses), ("unadvertised-addresses", &draft.unadvertised)];
         for (key, address) in lists
@@ -98,15 +99,14 @@ fn addresses_once(instances: &[InstanceDraft<'_>]) {
             .flat_map(|(key, list)| list.iter().flat_map(At::get_ref).map(move |address| (key, address)))
         {
             let ip = address.get_ref().addr();
-            let scope = crate::address::is_link_local_v6(ip)
-                .then(|| draft.interface.as_ref().map(|interface| interface.get_ref().to_string()))
-                .flatten();
-            let line = draft.section.line_of(address.span());
-            if let Some((owner, earlier)) = seen.get(&(ip, scope.clone())) {
+            let interface = draft.interface.as_ref().map(|interface| interface.get_ref().as_str());
+            let scope = interface.filter(|_| crate::address::is_link_local_v6(ip));
+            if let Some((owner, earlier)) = seen.get(&(ip, scope)) {
+                let (owner, earlier) = (owner.title(), draft.section.line_of(earlier.clone()));
                 let message = format!("found {ip}, which {owner} has already (line {earlier}); expected it once");
                 draft.section.report(address.span(), key, message);
             } else {
-                seen.insert((ip, scope), (draft.section.title().to_owned(), line));
+                seen.insert((ip, scope), (&draft.section, address.span()));
             }
         }
     }

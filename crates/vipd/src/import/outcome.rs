@@ -54,26 +54,34 @@ pub(super) struct Group {
 impl Draft {
     /// A name that vipd takes for what keepalived calls `original`.
     pub(super) fn name_for(&mut self, original: &str, statement: &Statement, ledger: &mut Ledger) -> String {
-        let kind = statement.keyword();
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let clean: String = original.chars().map(|c| if allowed(c) { c } else { '-' }).take(Name::MAX - 4).collect();
-        let clean = clean.trim_start_matches(['-', '_', '.']);
-        let clean = if clean.is_empty() { "unnamed" } else { clean };
-        let wanted = if Name::new(original).is_some() { original } else { clean };
-        // The same name twice is left to the rules; only two different ones must not become one.
-        let mut name = wanted.to_owned();
-        let mut number = 2;
-        while wanted != original && !self.names.insert(format!("{kind} {name}")) {
-            name = format!("{wanted}-{number}");
-            number += 1;
+        let key = |name: &str| format!("{} {name}", statement.keyword());
+        let cleaned = cleaned(original);
+        let mut name = cleaned.clone();
+        // The same name twice is left to the rules; but two different ones must not become one.
+        for number in 2.. {
+            if name == original || !self.names.contains(&key(&name)) {
+                break;
+            }
+            name = format!("{cleaned}-{number}");
         }
-        self.names.insert(format!("{kind} {name}"));
+        self.names.insert(key(&name));
         if name != original {
             let reason = format!("a name has letters, digits, `-`, `_` and `.` only; it is {name:?} now");
             ledger.note(&statement.place, statement.place.line, &statement.words.join(" "), &reason);
         }
         name
     }
+}
+
+/// The name itself, or what is left of it without the characters that a name may not have.
+fn cleaned(original: &str) -> String {
+    if Name::new(original).is_some() {
+        return original.to_owned();
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let clean: String = original.chars().map(|c| if allowed(c) { c } else { '-' }).take(Name::MAX - 8).collect();
+    let clean = clean.trim_start_matches(['-', '_', '.']);
+    if clean.is_empty() { "unnamed".to_owned() } else { clean.to_owned() }
 }
 
 /// Writes the new file, as much of it as the daemon accepts.
