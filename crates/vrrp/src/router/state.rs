@@ -99,20 +99,19 @@ impl Backup {
 
     /// Move the timers to where they would be had they been started with the new settings.
     pub(super) fn reconfigure(&mut self, old: &Settings, new: &Settings, now: Instant) {
-        // In v2 all routers have one interval, so the Active router's changes with ours; in v3 it is what it said.
-        let interval = match new.interval {
-            AdverInterval::V2(_) => new.interval,
-            AdverInterval::V3(_) => self.active_adver_interval,
-        };
-        // After a resignation the timer is one Skew_Time, else one Active_Down_Interval.
-        let resigned = matches!(self.heard, Some(Heard { priority: AdvertPriority::Resigning, .. }));
-        let (before, after) = if resigned {
-            (self.active_adver_interval.skew_time(old.priority), interval.skew_time(new.priority))
-        } else {
-            (self.active_adver_interval.active_down_interval(old.priority), interval.active_down_interval(new.priority))
-        };
-        self.active_down_timer = ((self.active_down_timer + after) - before).max(now);
-        self.active_adver_interval = interval;
+        match new.interval {
+            // In v2 all routers have one interval, so the Active router's changes with ours: wait for it anew.
+            AdverInterval::V2(_) if new.interval != old.interval => {
+                let listening = Self::listening(new, new.interval, now);
+                self.active_adver_interval = listening.active_adver_interval;
+                self.active_down_timer = listening.active_down_timer;
+            }
+            // In v3 it is what the Active router said. Only our Skew_Time has changed, the same in every wait.
+            AdverInterval::V2(_) | AdverInterval::V3(_) => {
+                let skew = |settings: &Settings| self.active_adver_interval.skew_time(settings.priority);
+                self.active_down_timer = (self.active_down_timer + skew(new)) - skew(old);
+            }
+        }
         match new.preempt {
             Preempt::Immediately | Preempt::Never => self.preempt_timer = None,
             Preempt::After(delay) => self.preempt_timer = self.preempt_timer.map(|timer| timer.min(now + delay)),

@@ -589,8 +589,12 @@ fn a_backup_keeps_the_learnt_interval_in_version_3_and_takes_the_new_one_in_vers
     assert_eq!(router.deadline(), Some(START + DOWN));
     let seconds = |n| Settings { interval: AdverInterval::V2(Seconds::new(n).unwrap()), ..settings() };
     let mut router = backup_of(seconds(1));
-    router.handle(START, Input::Reconfigured(seconds(3)));
-    assert_eq!(router.deadline(), Some(START + Duration::from_nanos(9_609_375_000)));
+    router.handle(START + INTERVAL, Input::Reconfigured(seconds(3)));
+    let deadline = START + INTERVAL + Duration::from_nanos(9_609_375_000);
+    assert_eq!(router.deadline(), Some(deadline), "and waits for it anew");
+    let raised = Settings { priority: Priority::backup(200).unwrap(), ..seconds(3) };
+    router.handle(START + INTERVAL, Input::Reconfigured(raised));
+    assert_eq!(router.deadline(), Some(deadline - Duration::from_nanos(390_625_000)), "100/256 s less skew");
 }
 
 #[test]
