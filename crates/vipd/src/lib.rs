@@ -24,6 +24,7 @@ pub mod frame;
 pub mod holder;
 pub mod interrupt;
 pub mod kernel;
+pub mod lease;
 pub mod preflight;
 pub mod probe;
 pub mod render;

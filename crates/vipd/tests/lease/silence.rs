@@ -1,0 +1,258 @@
+//! When a guarded address is silent, and when it is not.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Instant;
+
+use vipd::lease::{Leased, Refresh, Support};
+
+use crate::namespace::Namespace;
+use crate::wire::{ALL, Asker, Question, VIP4, VIP6, Wire};
+use crate::{BLUE, GREEN, VIPS, leases, ms, open, possible, renew};
+
+/// One tick of the slowest kernel (HZ=100): an element lapses at a tick.
+const TICK: std::time::Duration = ms(10);
+
+fn answered(asker: &mut Asker, questions: &[Question]) -> Vec<(Question, bool)> {
+    asker.forget();
+    asker.ask(questions, ms(5), Instant::now() + ms(100));
+    questions.iter().map(|&question| (question, asker.counts(question).1 > 0)).collect()
+}
+
+fn all(answers: bool) -> Vec<(Question, bool)> {
+    ALL.iter().map(|&question| (question, answers)).collect()
+}
+
+#[test]
+fn a_guarded_address_answers_nothing_until_it_is_renewed() {
+    if !possible() {
+        return;
+    }
+    let wire = Wire::new();
+    let (mut asker, mut switch) = (wire.asker(), open(&wire.holder, "vipd"));
+    assert_eq!(answered(&mut asker, &ALL), all(true), "without a guard it answers");
+
+    switch.guard(BLUE, &VIPS).unwrap();
+    assert_eq!(answered(&mut asker, &ALL), all(false), "guarded, not live");
+    renew(&mut switch, &[BLUE], ms(60_000));
+    assert_eq!(answered(&mut asker, &ALL), all(true), "live");
+    switch.silence(&[BLUE]).unwrap();
+    assert_eq!(answered(&mut asker, &ALL), all(false), "silenced long before its term");
+    switch.retire(&VIPS).unwrap();
+    assert_eq!(answered(&mut asker, &ALL), all(true), "no longer guarded");
+}
+
+#[test]
+fn answers_end_with_the_term() {
+    if !possible() {
+        return;
+    }
+    let wire = Wire::new();
+    let (mut asker, mut switch) = (wire.asker(), open(&wire.holder, "vipd"));
+    switch.guard(BLUE, &VIPS).unwrap();
+    for timeout in [ms(60), ms(300), ms(450)] {
+        asker.forget();
+        let before = Instant::now();
+        let renewed = renew(&mut switch, &[BLUE], timeout);
+        asker.ask(&ALL, ms(2), Instant::now() + timeout + ms(400));
+        for question in ALL {
+            let last = asker.last_answered(question).unwrap_or(before);
+            println!("{timeout:?} {question:?}: last answer to a question {:?} after the renewal", last - renewed);
+            assert!(
+                last <= renewed + timeout + TICK,
+                "{question:?} was answered {:?} after the renewal",
+                last - before
+            );
+            assert!(last >= before + timeout / 2, "{question:?} fell silent early, after {:?}", last - before);
+        }
+    }
+}
+
+#[test]
+fn nobody_but_vipd_hears_the_difference() {
+    if !possible() {
+        return;
+    }
+    let wire = Wire::new();
+    wire.holder.run("ip", &["address", "add", "198.18.5.201/32", "dev", "vip0"]);
+    let mut switch = open(&wire.holder, "vipd");
+    switch.guard(BLUE, &VIPS).unwrap();
+    // The holder's own addresses, and another virtual IP that is not leased.
+    for other in ["198.18.5.1", "198.18.5.201"] {
+        wire.asker.run("arping", &["-c", "1", "-w", "2", "-I", "ask0", other]);
+    }
+}
+
+#[test]
+fn a_lapsed_address_is_silent_on_its_own_host_too() {
+    if !possible() {
+        return;
+    }
+    let wire = Wire::new();
+    let mut switch = open(&wire.holder, "vipd");
+    let connects = |address: IpAddr| {
+        wire.holder.inside(|| {
+            let listener = std::net::TcpListener::bind((address, 0)).unwrap();
+            std::net::TcpStream::connect_timeout(&listener.local_addr().unwrap(), ms(100)).is_ok()
+        })
+    };
+    let (v4, v6) = (IpAddr::V4(VIP4), IpAddr::V6(VIP6));
+    assert_eq!((connects(v4), connects(v6)), (true, true));
+    switch.guard(BLUE, &VIPS).unwrap();
+    assert_eq!((connects(v4), connects(v6)), (false, false));
+    renew(&mut switch, &[BLUE], ms(60_000));
+    assert_eq!((connects(v4), connects(v6)), (true, true));
+}
+
+/// A port that a container publishes never gets to the input hook: its destination is another by then.
+#[test]
+fn a_published_port_is_silent_too() {
+    if !possible() {
+        return;
+    }
+    let wire = Wire::new();
+    wire.holder.nft(
+        "table ip published { chain publish { type nat hook prerouting priority -100; \
+         ip daddr 198.18.5.200 tcp dport 80 dnat to 198.18.5.1:8080; }; }",
+    );
+    let mut switch = open(&wire.holder, "vipd");
+    let _service = wire.holder.inside(|| std::net::TcpListener::bind("198.18.5.1:8080").unwrap());
+    let connects = || {
+        let to = std::net::SocketAddr::from((VIP4, 80));
+        wire.asker.inside(|| std::net::TcpStream::connect_timeout(&to, ms(500)).is_ok())
+    };
+    assert!(connects());
+    switch.guard(BLUE, &VIPS).unwrap();
+    assert!(!connects());
+    renew(&mut switch, &[BLUE], ms(60_000));
+    assert!(connects());
+}
+
+#[test]
+fn a_link_local_address_is_leased_on_each_interface_by_itself() {
+    if !possible() {
+        return;
+    }
+    let (holder, asker) = (Namespace::new("holder"), Namespace::new("asker"));
+    let vip: Ipv6Addr = "fe80::200".parse().unwrap();
+    let mut links = Vec::new();
+    for (near, far) in [("vip0", "ask0"), ("vip1", "ask1")] {
+        holder.run("ip", &["link", "add", near, "type", "veth", "peer", "name", far, "netns", &asker.name]);
+        asker.run("ip", &["link", "set", far, "up"]);
+        holder.run("ip", &["link", "set", near, "up"]);
+        holder.run("ip", &["address", "add", "fe80::200/64", "dev", near, "nodad"]);
+        links.push(holder.inside(|| nix::net::if_::if_nametoindex(near).unwrap()));
+    }
+    let mut askers: Vec<_> =
+        ["ask0", "ask1"].iter().map(|dev| asker.inside(|| Asker::open(dev)).for_target(vip)).collect();
+    let mut both =
+        || -> Vec<bool> { askers.iter_mut().map(|asker| answered(asker, &[Question::Solicitation])[0].1).collect() };
+    let leased: Vec<_> = links.iter().map(|&link| Leased::new(vip.into(), link)).collect();
+    assert_eq!(both(), [true, true]);
+    let mut switch = open(&holder, "vipd");
+    switch.guard(BLUE, &leased[..1]).unwrap();
+    switch.guard(GREEN, &leased[1..]).unwrap();
+    assert_eq!(both(), [false, false]);
+    renew(&mut switch, &[GREEN], ms(60_000));
+    assert_eq!(both(), [false, true]);
+    let listed: Vec<_> = switch.list().unwrap().iter().map(|one| (one.address, one.remaining.is_some())).collect();
+    assert_eq!(listed, [(leased[0], false), (leased[1], true)]);
+}
+
+/// A lease is renewed every 10 ms while it is asked for all the time: no question may go unanswered.
+#[test]
+fn a_renewal_interrupts_nothing() {
+    if !possible() {
+        return;
+    }
+    let wire = Wire::new();
+    let mut asker = wire.asker();
+    let mut switch = open(&wire.holder, "vipd");
+    switch.guard(BLUE, &VIPS).unwrap();
+    let found = switch.support();
+    for refresh in [Refresh::Replace, found.refresh] {
+        switch.limit_to(Support { refresh, ..found });
+        renew(&mut switch, &[BLUE], ms(2000));
+        asker.forget();
+        let end = Instant::now() + ms(2500);
+        let renewals = std::thread::scope(|scope| {
+            let renewer = scope.spawn(|| {
+                let mut renewals = 0;
+                while Instant::now() < end + ms(200) {
+                    renew(&mut switch, &[BLUE], ms(2000));
+                    renewals += 1;
+                    std::thread::sleep(ms(10));
+                }
+                renewals
+            });
+            asker.ask(&ALL, std::time::Duration::from_micros(500), end);
+            renewer.join().unwrap()
+        });
+        for question in ALL {
+            let (asked, answers) = asker.counts(question);
+            let silence = asker.longest_silence(question);
+            println!(
+                "{refresh:?}, {renewals} renewals, {question:?}: {answers} of {asked}, longest silence {silence:?}"
+            );
+            // Neighbour questions are answered at a limited rate or queued by the kernel for a moment; packets are not.
+            assert_eq!(answers, asked, "{refresh:?} {question:?}");
+        }
+    }
+}
+
+#[test]
+fn a_lease_whose_term_is_over_is_not_renewed() {
+    if !possible() {
+        return;
+    }
+    let wire = Wire::new();
+    let (mut asker, mut switch) = (wire.asker(), open(&wire.holder, "vipd"));
+    switch.guard(BLUE, &VIPS[..1]).unwrap();
+    switch.guard(GREEN, &VIPS[1..]).unwrap();
+    let mut late = leases(&[BLUE, GREEN], ms(60_000));
+    late[1].term.until = Instant::now();
+    let renewal = switch.renew(&late, Instant::now).unwrap();
+    assert_eq!((renewal.renewed, renewal.too_late), (1, 1));
+    let answers: Vec<_> = answered(&mut asker, &ALL).into_iter().map(|(_, answers)| answers).collect();
+    assert_eq!(answers, [true, true, false, false], "the IPv4 address only");
+}
+
+#[test]
+fn an_address_can_change_over_to_another_lease() {
+    if !possible() {
+        return;
+    }
+    let wire = Wire::new();
+    let (mut asker, mut switch) = (wire.asker(), open(&wire.holder, "vipd"));
+    switch.guard(BLUE, &VIPS).unwrap();
+    renew(&mut switch, &[BLUE], ms(60_000));
+    switch.guard(GREEN, &VIPS[1..]).unwrap();
+    let answers: Vec<_> = answered(&mut asker, &ALL).into_iter().map(|(_, answers)| answers).collect();
+    assert_eq!(answers, [true, true, false, false], "the other lease does not run");
+    renew(&mut switch, &[GREEN], ms(60_000));
+    switch.silence(&[BLUE]).unwrap();
+    let answers: Vec<_> = answered(&mut asker, &ALL).into_iter().map(|(_, answers)| answers).collect();
+    assert_eq!(answers, [false, false, true, true]);
+    let listed: Vec<_> = switch.list().unwrap().iter().map(|one| (one.address, one.lease)).collect();
+    assert_eq!(listed, [(VIPS[0], Some(BLUE)), (VIPS[1], Some(GREEN))]);
+}
+
+#[test]
+fn a_renewal_that_was_held_up_silences_its_addresses() {
+    if !possible() {
+        return;
+    }
+    let wire = Wire::new();
+    let (mut asker, mut switch) = (wire.asker(), open(&wire.holder, "vipd"));
+    switch.guard(BLUE, &VIPS).unwrap();
+    let mut timed = leases(&[BLUE], ms(60_000));
+    for lease in &mut timed {
+        lease.term.latest = lease.term.until + ms(5000);
+    }
+    // As if the process had been stopped for 6 s between reading the clock and sending.
+    let start = Instant::now();
+    let readings = std::cell::Cell::new(0);
+    let clock = || start + std::time::Duration::from_secs(6 * readings.replace(readings.get() + 1));
+    let error = switch.renew(&timed, clock).unwrap_err();
+    assert_eq!(error.to_string(), "a renewal was held up for 6000 ms, so its addresses were silenced");
+    assert_eq!(answered(&mut asker, &ALL), all(false));
+}
