@@ -1,5 +1,6 @@
 //! The command line: every flag once, with its help.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -23,7 +24,7 @@ const EXIT: &str = "\
 Exit status:
   0  done, or there was nothing to do
   1  failed, and whatever had been changed was put back
-  2  the command line is wrong, or names an interface that does not exist
+  2  the command line or a configuration is wrong, or an interface that was named does not exist
   3  refused, nothing was touched: in use by another host, no permission, interface down …
   4  stopped half-way; vipd status shows what is there
 
@@ -45,6 +46,12 @@ pub enum Verb {
     /// Show the virtual IPs of this host
     #[command(long_about = STATUS, after_long_help = format!("{STATUS_EXAMPLES}\n\n{EXIT}"))]
     Status(StatusArgs),
+    /// Say whether a configuration is right, and what the daemon would do with it
+    #[command(long_about = CHECK, after_long_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Translate a keepalived.conf
+    #[command(long_about = IMPORT, after_long_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
 }
 
 const ASSIGN: &str = "\
@@ -145,6 +152,52 @@ pub struct StatusArgs {
     pub json: bool,
 }
 
+const CHECK: &str = "\
+Say whether a configuration is right, and what the daemon would do with it: addresses, Skew_Time, Active_Down_Interval, and \
+what the kernel enforces if the daemon dies. Nothing is touched.
+
+Everything that is wrong is shown at once, with its line; the exit status is then 2. An interface that does not exist is \
+only worth a warning: the daemon waits for it.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  vipd check /etc/vipd/vipd.toml
+  vipd check new.toml --json | jq '.problems[] | .line'
+  vipd check -                            standard input";
+
+/// `vipd check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The configuration; - is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print the report as JSON, also when the file is wrong
+    #[arg(long)]
+    pub json: bool,
+}
+
+const IMPORT: &str = "\
+Translate a keepalived.conf: the configuration goes to stdout, and what could not be carried over to stderr, line by line \
+and with the reason. The same list stands at the top of the configuration, which vipd check accepts.
+
+The exit status is 2 if the file is malformed, and 3 if there is nothing in it that could be carried over.";
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  vipd import /etc/keepalived/keepalived.conf
+  vipd import keepalived.conf --config-id gw1 | vipd check -";
+
+/// `vipd import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The keepalived.conf; - is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// What lines that begin with @ID are for (keepalived -i); by default the host's name up to the first dot
+    #[arg(long, value_name = "ID")]
+    pub config_id: Option<String>,
+}
+
 /// Reads `700ms`, `2s`, `1m`.
 fn probe_time(text: &str) -> Result<Duration, String> {
     const EXPECTED: &str = "expected a time from 100ms to 60s, such as 700ms or 7s";
@@ -176,8 +229,9 @@ mod tests {
 
     #[test]
     fn the_examples_in_the_help_are_valid() {
-        for example in [ASSIGN_EXAMPLES, UNASSIGN_EXAMPLES, STATUS_EXAMPLES].into_iter().flat_map(str::lines).skip(1) {
-            let words = example.split('|').next().unwrap_or(example).split("   every").next().unwrap_or_default();
+        let all = [ASSIGN_EXAMPLES, UNASSIGN_EXAMPLES, STATUS_EXAMPLES, CHECK_EXAMPLES, IMPORT_EXAMPLES];
+        for example in all.into_iter().flat_map(str::lines).skip(1) {
+            let words = example.split('|').next().unwrap_or(example).split("     ").next().unwrap_or_default();
             if words.starts_with("  vipd") {
                 Cli::try_parse_from(words.split_whitespace()).unwrap_or_else(|error| panic!("{example}: {error}"));
             }

@@ -8,10 +8,12 @@ use bc_model::exit::Exit;
 use bc_model::vip::VipReport;
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
-use vipd::cli::{AssignArgs, Cli, StatusArgs, UnassignArgs, Verb};
+use vipd::cli::{AssignArgs, CheckArgs, Cli, ImportArgs, StatusArgs, UnassignArgs, Verb};
 use vipd::error::Error;
 use vipd::render;
 use vipd::verbs::assign::{self, assign};
+use vipd::verbs::check::check;
+use vipd::verbs::import::{default_config_id, import};
 use vipd::verbs::status::status;
 use vipd::verbs::unassign::{self, Which, unassign};
 
@@ -24,6 +26,8 @@ async fn main() -> ExitCode {
         Verb::Assign(args) => run_assign(args).await,
         Verb::Unassign(args) => run_unassign(args).await,
         Verb::Status(args) => run_status(args).await,
+        Verb::Check(args) => run_check(&args),
+        Verb::Import(args) => run_import(args),
     }
     .into()
 }
@@ -76,6 +80,25 @@ async fn run_status(args: StatusArgs) -> Exit {
             exit(error.exit(), render::report(&report, false, &mut anstream::stdout(), &mut anstream::stderr()))
         }
     }
+}
+
+fn run_check(args: &CheckArgs) -> Exit {
+    let exists = |interface: &str| nix::net::if_::if_nametoindex(interface).is_ok();
+    printed(check(&args.file, args.json, exists, &mut anstream::stdout(), &mut anstream::stderr()))
+}
+
+fn run_import(args: ImportArgs) -> Exit {
+    let config_id = args.config_id.unwrap_or_else(default_config_id);
+    printed(import(&args.file, &config_id, &mut anstream::stdout(), &mut anstream::stderr()))
+}
+
+/// The exit code of a verb that has printed, or could not.
+fn printed(result: io::Result<Exit>) -> Exit {
+    let (code, printed) = match result {
+        Ok(code) => (code, Ok(())),
+        Err(error) => (Exit::Done, Err(error)),
+    };
+    exit(code, printed)
 }
 
 fn finish(mut report: VipReport, result: Result<(), Error>, json: bool) -> Exit {
