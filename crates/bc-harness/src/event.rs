@@ -204,7 +204,7 @@ pub(crate) enum Event {
     Began(Sheet),
     /// A step of the scenario ended.
     Step { name: String, state: StepState, detail: String },
-    /// The fault was injected, and verified: the hosts do not answer.
+    /// The fault was injected between the begin of this entry and its end, and verified: the hosts are frozen, or off.
     Fault { kind: FaultKind, hosts: Vec<String> },
     /// The freeze of these hosts was ended, because they were still alive.
     Thawed { hosts: Vec<String> },

@@ -43,7 +43,7 @@ pub(crate) struct Stages {
 /// The numbers of `history`.
 pub(crate) fn figures(history: &History) -> Figures {
     let end = history.iter().next_back().map_or(0, |entry| entry.at_us + 1);
-    let fault = history.find_map(|entry| matches!(entry.event, Event::Fault { .. }).then_some(entry.at_us));
+    let fault = history.find_map(|entry| matches!(entry.event, Event::Fault { .. }).then_some(entry.began_us));
     let home = begin_of(history, operation::FAILBACK);
     let away = |from| stages(history, from, home.unwrap_or(end), "pg2", "go2", Endpoint::Go2);
     let mut failover = fault.map(away).unwrap_or_default();

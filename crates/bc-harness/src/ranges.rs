@@ -16,6 +16,11 @@ impl Ranges {
         self.0.contains(&id)
     }
 
+    /// Adds one.
+    pub(crate) fn insert(&mut self, id: i64) {
+        self.0.insert(id);
+    }
+
     /// How many.
     pub(crate) fn len(&self) -> usize {
         self.0.len()

@@ -14,6 +14,7 @@ use crate::ending::Ending;
 use crate::figures::{self, Figures};
 use crate::history::{Event, FaultKind, History, Sabotage, StepState};
 use crate::ledger;
+use crate::ranges::Ranges;
 use crate::tenure::{self, Tenure};
 
 /// What is written to `report.json`.
@@ -58,14 +59,14 @@ pub(crate) struct Report {
 pub(crate) struct Rows {
     /// Acknowledged by a server.
     pub(crate) acknowledged: usize,
-    /// Acknowledged, and lost in the failover; ids as `1-3,7`.
-    pub(crate) lost_in_failover: usize,
+    /// Acknowledged, and lost in the failover; absent if nobody could look.
+    pub(crate) lost_in_failover: Option<usize>,
+    /// Their ids, as `1-3,7`.
+    pub(crate) lost_in_failover_ids: Ranges,
+    /// Acknowledged, and lost without that excuse; absent if nobody could look.
+    pub(crate) lost_afterwards: Option<usize>,
     /// Their ids.
-    pub(crate) lost_in_failover_ids: String,
-    /// Acknowledged, and lost without that excuse.
-    pub(crate) lost_afterwards: usize,
-    /// Their ids.
-    pub(crate) lost_afterwards_ids: String,
+    pub(crate) lost_afterwards_ids: Ranges,
     /// The answer never came.
     pub(crate) unknown: usize,
     /// Of those, how many exist.
@@ -155,13 +156,13 @@ impl Report {
 }
 
 fn rows(history: &History) -> Rows {
-    let Some(account) = ledger::account(history) else { return Rows::default() };
+    let account = ledger::account(history);
     Rows {
         acknowledged: account.acknowledged.len(),
-        lost_in_failover: account.lost_in_failover.len(),
-        lost_in_failover_ids: account.lost_in_failover.to_string(),
-        lost_afterwards: account.lost_afterwards.len(),
-        lost_afterwards_ids: account.lost_afterwards.to_string(),
+        lost_in_failover: account.lost_in_failover.as_ref().map(Ranges::len),
+        lost_in_failover_ids: account.lost_in_failover.unwrap_or_default(),
+        lost_afterwards: account.lost_afterwards.as_ref().map(Ranges::len),
+        lost_afterwards_ids: account.lost_afterwards.unwrap_or_default(),
         unknown: account.unknown.len(),
         unknown_but_there: account.unknown_but_there.len(),
         failed: account.failed,

@@ -15,7 +15,7 @@ use crate::clock::Moment;
 use crate::doctor::{self, Check, Diagnosis};
 use crate::drill::{Drill, Setup};
 use crate::ending::Ending;
-use crate::history::{Event, History, Recorder};
+use crate::history::{Event, FaultKind, History, Recorder, Sabotage};
 use crate::images;
 use crate::progress::Progress;
 use crate::report::Report;
@@ -39,6 +39,11 @@ pub(crate) async fn run(command: Command) -> Result<Ending> {
 }
 
 async fn drill(arguments: DrillArgs) -> Result<Ending> {
+    if arguments.sabotage == Some(Sabotage::NoFence) && arguments.fault == FaultKind::PowerCut {
+        anstream::eprintln!("error: --sabotage no-fence shows nothing with --fault power-cut");
+        anstream::eprintln!("  hint: a host without power is off, whatever the switch says; leave --fault away");
+        return Ok(Ending::Refused);
+    }
     let executable = std::env::current_exe().context("cannot find this program's file")?;
     let diagnosis = examine(&arguments.bin, &executable).await?;
     let Some((docker, sources)) = diagnosis.ready else { return Ok(refuse(&diagnosis.checks)) };

@@ -8,14 +8,14 @@ use crate::history::{Event, History, Phase};
 use crate::ledger;
 
 pub(super) fn check(history: &History) -> Verdict {
-    let Some(account) = ledger::account(history) else {
+    let account = ledger::account(history);
+    let (Some(in_failover), Some(afterwards)) = (&account.lost_in_failover, &account.lost_afterwards) else {
         return Verdict::Unknown("the rows were not read after the failover".to_owned());
     };
-    if !account.lost_afterwards.is_empty() {
+    if !afterwards.is_empty() {
         return Verdict::Broken(format!(
-            "{} rows were acknowledged and are gone, and the failover is no excuse for them: ids {}",
-            account.lost_afterwards.len(),
-            account.lost_afterwards
+            "{} rows were acknowledged and are gone, and the failover is no excuse for them: ids {afterwards}",
+            afterwards.len(),
         ));
     }
     let home = history.find_map(|entry| match &entry.event {
@@ -28,7 +28,7 @@ pub(super) fn check(history: &History) -> Verdict {
         Some(_) => Verdict::Held(format!(
             "{} rows acknowledged, {} lost in the failover, none in the failback",
             account.acknowledged.len(),
-            account.lost_in_failover.len()
+            in_failover.len()
         )),
     }
 }

@@ -19,20 +19,20 @@ impl Drill {
     /// Runs a command in the operator box; it must end with 0.
     pub(super) async fn must(&mut self, name: &str, argv: &[&str]) -> Result<String> {
         let began = Moment::now();
-        let exit = self.operate(name, argv).await?;
+        let exit = self.operate(name, argv, Voice::Aloud).await?;
         let words = self.recorder.newest(|entry| match &entry.event {
-            Event::Operation { output, .. } => Some(output.trim_end().lines().next_back().unwrap_or("").to_owned()),
+            Event::Operation { output, .. } => Some(reason(output).to_owned()),
             _ => None,
         });
         ensure!(exit == 0, "`{}` ended with {exit}: {}", argv.join(" "), words.unwrap_or_default());
         Ok(format!("{:.1} s", Moment::now().since(began).as_secs_f32()))
     }
 
-    /// Runs a command in the operator box, shows what it says, takes it down, and answers its exit code.
-    pub(super) async fn operate(&mut self, name: &str, argv: &[&str]) -> Result<i64> {
+    /// Runs a command in the operator box, takes down what it says, and answers its exit code.
+    pub(super) async fn operate(&mut self, name: &str, argv: &[&str], voice: Voice) -> Result<i64> {
         let began = Moment::now();
         let mut output = String::new();
-        let ended = tokio::time::timeout(LIMIT, self.run_in_the_open(argv, &mut output)).await;
+        let ended = tokio::time::timeout(LIMIT, self.run_in_the_open(argv, voice, &mut output)).await;
         let exit = match ended {
             Ok(exit) => Some(exit.with_context(|| format!("cannot run `{}`", argv.join(" ")))?),
             Err(_) => None,
@@ -51,7 +51,7 @@ impl Drill {
         exit.with_context(|| format!("`{}` has not ended after {} s", argv.join(" "), LIMIT.as_secs()))
     }
 
-    async fn run_in_the_open(&self, argv: &[&str], output: &mut String) -> Result<i64> {
+    async fn run_in_the_open(&self, argv: &[&str], voice: Voice, output: &mut String) -> Result<i64> {
         let operator = self.site()?.host("operator")?;
         let (id, mut stream) = exec::start(operator.docker(), operator.id(), &Exec::new(argv.iter().copied())).await?;
         let mut shown = 0;
@@ -62,10 +62,44 @@ impl Drill {
             };
             output.push_str(&String::from_utf8_lossy(&bytes));
             while let Some(end) = output[shown..].find('\n') {
-                self.progress.line(&format!("  │ {}", &output[shown..shown + end]));
+                if voice == Voice::Aloud {
+                    self.progress.line(&format!("  │ {}", &output[shown..shown + end]));
+                }
                 shown += end + 1;
             }
         }
         exec::exit_code(operator.docker(), &id).await
+    }
+}
+
+/// Whether what a command says is shown while it runs. It is taken down in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Voice {
+    /// Line by line.
+    Aloud,
+    /// Not: a plan of a hundred lines is for the report.
+    Quiet,
+}
+
+/// The line that says why: the last error, or the last line.
+fn reason(output: &str) -> &str {
+    let lines = || output.lines().map(str::trim).filter(|line| !line.is_empty());
+    let error = lines().rfind(|line| line.starts_with("error:") || line.starts_with("refused:"));
+    error.or_else(|| lines().next_back()).unwrap_or("it printed nothing")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reason;
+
+    #[test]
+    fn the_reason_is_the_last_error_and_not_what_follows_it() {
+        for (output, expected) in [
+            ("1/9 done\nerror: assign-vip: in use\n  hint: fence it\njournal: /var/x\n", "error: assign-vip: in use"),
+            ("one\ntwo\n\n", "two"),
+            ("", "it printed nothing"),
+        ] {
+            assert_eq!(reason(output), expected);
+        }
     }
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use futures_util::future::try_join_all;
 
 use super::Drill;
+use super::operate::Voice;
 use crate::clock::Moment;
 use crate::exec::Exec;
 use crate::history::{Endpoint, Event, FaultKind, Phase, Writability};
@@ -20,7 +21,7 @@ use crate::workload::{arp, gocd, health, writable};
 /// How often the world is looked at.
 pub(super) const POLL: Duration = Duration::from_millis(100);
 /// What should happen by itself happens within this time.
-pub(super) const SOON: Duration = Duration::from_secs(30);
+pub(super) const SOON: Duration = Duration::from_secs(60);
 /// Where `bcctl` writes its journals, on the operator box.
 const JOURNALS: &str = "/var/lib/bcctl";
 
@@ -62,10 +63,12 @@ impl Drill {
     }
 
     async fn ask(&mut self) -> Result<String> {
-        let dry_run = ["bcctl", "failover", "--dry-run", "--even-if-healthy"];
-        let failback = self.operate(operation::EARLY_FAILBACK, &["bcctl", "failback", "--yes"]).await?;
-        let failover = self.operate(operation::EARLY_FAILOVER, &["bcctl", "failover", "--yes"]).await?;
-        let dry = self.operate(operation::DRY_FAILOVER, &dry_run).await?;
+        // Were the refusal to fail, a dry run still touches nothing.
+        let early = ["bcctl", "failover", "--dry-run"];
+        let plan = [&early[..], &["--even-if-healthy"]].concat();
+        let failback = self.operate(operation::EARLY_FAILBACK, &["bcctl", "failback", "--yes"], Voice::Aloud).await?;
+        let failover = self.operate(operation::EARLY_FAILOVER, &early, Voice::Aloud).await?;
+        let dry = self.operate(operation::DRY_FAILOVER, &plan, Voice::Quiet).await?;
         Ok(format!("failback is answered {failback}, failover {failover}, a dry run {dry}"))
     }
 
@@ -87,12 +90,12 @@ impl Drill {
             ensure!(found == expected, "{} did not fail: running and frozen are {found:?}", host.name);
         }
         let names = PRIMARIES.map(str::to_owned).into();
-        self.recorder.span(began, began, Event::Fault { kind: fault, hosts: names });
+        self.recorder.since(began, Event::Fault { kind: fault, hosts: names });
         Ok(PRIMARIES.join(" and "))
     }
 
     async fn detect(&mut self) -> Result<String> {
-        let fault = self.recorder.newest(|entry| matches!(entry.event, Event::Fault { .. }).then_some(entry.at_us));
+        let fault = self.recorder.newest(|entry| matches!(entry.event, Event::Fault { .. }).then_some(entry.began_us));
         let fault = Moment(self.recorder.origin().0 + fault.context("nothing has failed")?);
         let recorder = &self.recorder;
         wait::until("three failures in a row at the VIP", SOON, POLL, || async {
@@ -111,7 +114,7 @@ impl Drill {
         let command = ["bcctl", "failover", "--yes"];
         let Some(step) = kill_at else { return self.must(operation::FAILOVER, &command).await };
         let killer = [HARNESS_IN_BOX, "kill-at-step", "--journals", JOURNALS, "--step", step, "--"];
-        let exit = self.operate(operation::FAILOVER, &[&killer[..], &command[..]].concat()).await?;
+        let exit = self.operate(operation::FAILOVER, &[&killer[..], &command[..]].concat(), Voice::Aloud).await?;
         ensure!(exit == i64::from(assassin::KILLED), "bcctl was not killed at {step}; it ended by itself with {exit}");
         self.must(operation::RESUME, &["bcctl", "resume", "--yes"]).await
     }
@@ -163,7 +166,7 @@ impl Drill {
     }
 
     async fn fail_over_again(&mut self) -> Result<String> {
-        let exit = self.operate(operation::SECOND_FAILOVER, &["bcctl", "failover", "--yes"]).await?;
+        let exit = self.operate(operation::SECOND_FAILOVER, &["bcctl", "failover", "--yes"], Voice::Aloud).await?;
         Ok(format!("answered {exit}"))
     }
 

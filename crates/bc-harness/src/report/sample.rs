@@ -50,7 +50,15 @@ pub(crate) fn held() -> Report {
                 ..Stages::default()
             },
         },
-        rows: Rows { acknowledged: 1_204, unknown: 2, unknown_but_there: 1, failed: 71, ..Rows::default() },
+        rows: Rows {
+            acknowledged: 1_204,
+            lost_in_failover: Some(0),
+            lost_afterwards: Some(0),
+            unknown: 2,
+            unknown_but_there: 1,
+            failed: 71,
+            ..Rows::default()
+        },
         vip: Some([198, 18, 5, 200].into()),
         vip_answered_by: vec![
             tenure("02:42:c6:12:05:0d", "go1", 9_000_000, 31_210_000),
@@ -76,7 +84,12 @@ pub(crate) fn broken() -> Report {
     let mut report = held();
     report.verdict = "broken".into();
     report.sabotage = Some(Sabotage::NoFence);
-    report.rows = Rows { lost_afterwards: 3, lost_afterwards_ids: "700-702".into(), ..report.rows };
+    report.rows = Rows {
+        lost_in_failover: None,
+        lost_afterwards: Some(3),
+        lost_afterwards_ids: [700, 701, 702].into_iter().collect(),
+        ..report.rows
+    };
     report.vip_answered_by[1].host = None;
     report.invariants[0].verdict = Verdict::Broken("pg1 and pg2 were both writable from 41.204 s to 43.512 s".into());
     report.invariants[1].verdict = Verdict::Unknown("nobody asked".into());

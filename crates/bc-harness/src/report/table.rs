@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::Report;
 use crate::figures::Stages;
+use crate::ranges::Ranges;
 
 type Pick = fn(&Stages) -> Option<u64>;
 
@@ -48,12 +49,14 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
 
     let rows = &report.rows;
     writeln!(out)?;
-    let mut row =
-        |name: &str, count: usize, remark: String| writeln!(out, "{name:<26}{:>12}{remark}", grouped(count as u64));
-    row("rows acknowledged", rows.acknowledged, String::new())?;
+    let mut row = |name: &str, count: Option<usize>, remark: String| {
+        let count = count.map_or_else(|| "–".to_owned(), |count| grouped(count as u64));
+        writeln!(out, "{name:<26}{count:>12}{remark}")
+    };
+    row("rows acknowledged", Some(rows.acknowledged), String::new())?;
     row("rows lost in the failover", rows.lost_in_failover, ids(&rows.lost_in_failover_ids))?;
     row("rows lost otherwise", rows.lost_afterwards, ids(&rows.lost_afterwards_ids))?;
-    row("rows unknown", rows.unknown, format!("  {} of them are there", rows.unknown_but_there))?;
+    row("rows unknown", Some(rows.unknown), format!("  {} of them are there", rows.unknown_but_there))?;
 
     if let Some(vip) = report.vip {
         writeln!(out, "\nwho answered for {vip}")?;
@@ -72,7 +75,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn ids(ids: &str) -> String {
+fn ids(ids: &Ranges) -> String {
     if ids.is_empty() { String::new() } else { format!("  ids {ids}") }
 }
 
