@@ -90,7 +90,7 @@ fn a_stopped_or_killed_daemon_falls_silent_by_itself() {
             let last = asker.last_answered(question).map(|last| last.saturating_duration_since(stopped));
             println!("{signal}: the last {question:?} to be answered was asked {last:?} after the signal");
             assert!(last <= Some(TIMEOUT + ms(10)), "{question:?} was answered {last:?} after {signal}");
-            assert!(asker.counts(question).0 > 50, "it was not asked often enough");
+            assert!(asker.counts(question).0 > 20, "it was not asked often enough");
         }
         assert!(nothing_is_heard(&wire, &mut asker), "the address was heard after its lease");
         let listed = wire.holder.nft("list table inet vipd");
@@ -116,13 +116,15 @@ fn nothing_is_heard(wire: &Wire, asker: &mut crate::wire::Asker) -> bool {
         let Ok(Channel::Ethernet(_, listener)) = datalink::channel(&ask0, config) else { panic!("no Ethernet") };
         listener
     });
+    asker.forget();
     asker.ask(&ALL, ms(5), Instant::now() + ms(200));
     let (mut heard, mut frames) = (0, 0);
     while let Ok(frame) = listener.next() {
         frames += 1;
         heard += usize::from(VIPS.iter().map(|vip| vip.address()).any(|vip: IpAddr| speaks_for(frame, vip)));
     }
-    assert!(frames > 100, "the listener must have heard the questions at least");
+    let asked: usize = ALL.iter().map(|&question| asker.counts(question).0).sum();
+    assert!(asked > 0 && frames >= asked, "the listener heard {frames} frames, although {asked} questions were asked");
     heard == 0
 }
 
