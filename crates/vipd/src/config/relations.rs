@@ -1,9 +1,9 @@
 //! What must hold between the parts of a configuration: nothing twice, and no name that names nothing.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Display;
 use std::net::IpAddr;
-use std::ops::Range;
 
 use vrrp::Family;
 
@@ -91,7 +91,7 @@ fn family(draft: &InstanceDraft<'_>) -> Option<Family> {
 
 /// An address is unique on the host; an IPv6 link-local one on its interface.
 fn addresses_once(instances: &[InstanceDraft<'_>]) {
-    let mut seen: BTreeMap<(IpAddr, Option<&str>), (&Section<'_>, Range<usize>)> = BTreeMap::new();
+    let mut seen = BTreeMap::new();
     for draft in instances {
         let lists = [("addresses", &draft.addresses), ("unadvertised-addresses", &draft.unadvertised)];
         for (key, address) in lists
@@ -101,12 +101,16 @@ fn addresses_once(instances: &[InstanceDraft<'_>]) {
             let ip = address.get_ref().addr();
             let interface = draft.interface.as_ref().map(|interface| interface.get_ref().as_str());
             let scope = interface.filter(|_| crate::address::is_link_local_v6(ip));
-            if let Some((owner, earlier)) = seen.get(&(ip, scope)) {
-                let (owner, earlier) = (owner.title(), draft.section.line_of(earlier.clone()));
-                let message = format!("found {ip}, which {owner} has already (line {earlier}); expected it once");
-                draft.section.report(address.span(), key, message);
-            } else {
-                seen.insert((ip, scope), (&draft.section, address.span()));
+            match seen.entry((ip, scope)) {
+                Entry::Vacant(free) => {
+                    free.insert((draft.section.title(), address.span()));
+                }
+                Entry::Occupied(taken) => {
+                    let (owner, earlier) = taken.get().clone();
+                    let earlier = draft.section.line_of(earlier);
+                    let message = format!("found {ip}, which {owner} has already (line {earlier}); expected it once");
+                    draft.section.report(address.span(), key, message);
+                }
             }
         }
     }
