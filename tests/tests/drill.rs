@@ -112,7 +112,8 @@ fn harness() -> Option<String> {
 fn a_site_whose_primary_hangs_fails_over_and_comes_home() {
     let Some(drill) = Drill::run(&[]) else { return };
     drill.assert_held(&["resumed"]);
-    for row in ["detect", "fence", "promote", "GoCD ready", "VIP moved", "agents back", "rows acknowledged", "stand-in"] {
+    for row in ["detect", "fence", "promote", "GoCD ready", "VIP moved", "agents back", "rows acknowledged", "stand-in"]
+    {
         assert!(drill.table.contains(row), "the table does not speak of {row:?}");
     }
     let junit = std::fs::read_to_string(drill.directory.path().join("junit.xml")).unwrap();
@@ -128,7 +129,10 @@ fn a_fence_that_lies_is_noticed() {
     let (verdict, detail) = drill.verdicts()["one-writer"];
     assert_eq!(verdict, "broken", "{detail}");
     assert!(detail.contains("pg1") && detail.contains("pg2"), "{detail}");
-    assert!(drill.table.contains("never two writable PostgreSQL servers after the fence"), "the table does not name it");
+    assert!(
+        drill.table.contains("never two writable PostgreSQL servers after the fence"),
+        "the table does not name it"
+    );
     let junit = std::fs::read_to_string(drill.directory.path().join("junit.xml")).unwrap();
     assert!(junit.contains("<failure"), "{junit}");
 }
