@@ -1,0 +1,178 @@
+//! What two routers live through together. Each story is told once, for routers of any make.
+
+use std::time::Duration;
+
+use super::bed::frame::{Advert, Frame};
+use super::bed::observer::now;
+use super::bed::router::{Make, Setting, bare};
+use super::bed::site::Site;
+use super::bed::world::until;
+use super::protocol::{Protocol, VRID};
+
+/// What a busy machine may add to a timer.
+const LATE: Duration = Duration::from_millis(400);
+/// What a timer may fire early: the time stamps are of the wire, the timers start when a frame was read.
+const EARLY: Duration = Duration::from_millis(5);
+/// How long a router may take to react to what is not timed: a link, its own end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const LOW: usize = 1;
+const HIGH: usize = 0;
+
+/// Election, preemption, priority 0, preemption again, and a sudden death. The router with the lower priority is on the
+/// host with the higher address, so that no address decides what a priority should.
+pub fn life(lower: Make, higher: Make, protocol: Protocol) {
+    let Some(site) = site(&[lower, higher]) else { return };
+    let (low, high) = (protocol.setting(100), protocol.setting(200));
+    let mut backup = site.start_active(lower, LOW, &low);
+
+    let mut active = preempt(&site, (lower, &low), (higher, &high));
+
+    let stopped = now();
+    active.daemon().terminate();
+    let from_high = |advert: &Advert| advert.source == site.source(HIGH, &high);
+    let resigns = |advert: &Advert| from_high(advert) && advert.priority == 0;
+    let resigned = site.observer.wait_for("priority 0", stopped, PATIENCE, resigns).at;
+    let took_over = site.observer.wait_for("the Backup", resigned, PATIENCE, site.is_active(LOW, &low)).at;
+    within("a Backup takes over Skew_Time after priority 0", took_over - resigned, low.skew());
+    active.daemon().wait(PATIENCE);
+    holds(&site, LOW, lower, &low);
+    let after = site.observer.adverts(VRID, resigned + Duration::from_nanos(1));
+    assert!(!after.iter().any(from_high), "nothing comes after priority 0; {}", site.observer.story(stopped));
+    drop(active);
+
+    let mut active = preempt(&site, (lower, &low), (higher, &high));
+
+    active.kill();
+    let killed = now();
+    let took_over = site.observer.wait_for("the Backup", killed, PATIENCE, site.is_active(LOW, &low)).at;
+    let heard = site.observer.adverts(VRID, Duration::ZERO);
+    let last = heard.iter().rfind(|advert| from_high(advert)).unwrap().at;
+    within("a Backup takes over after Active_Down_Interval", took_over - last, low.active_down_interval());
+    holds(&site, LOW, lower, &low);
+    backup.daemon().assert_running();
+    well_formed(&site, &low);
+}
+
+/// Starts the router with the higher priority: it becomes Active and the other gives way.
+fn preempt(site: &Site, lower: (Make, &Setting), higher: (Make, &Setting)) -> super::bed::router::Router {
+    let from = now();
+    let active = site.start_active(higher.0, HIGH, higher.1);
+    let is_high = site.is_active(HIGH, higher.1);
+    let preempted = site.observer.wait_for("a preemption", from, PATIENCE, is_high).at;
+    site.settled(HIGH, higher.1);
+    holds(site, HIGH, higher.0, higher.1);
+    gave_way(site, LOW, lower.0, lower.1);
+    let late = site.observer.adverts(VRID, preempted + Duration::from_millis(50));
+    let is_low = site.is_active(LOW, lower.1);
+    assert!(!late.iter().any(is_low), "the lower priority gives way at once; {}", site.observer.story(from));
+    active
+}
+
+/// Two routers of one priority that did not hear each other: when they do, the higher address stays Active
+/// (RFC 9568 §6.4.3).
+pub fn tie(on_lower_address: Make, on_higher_address: Make, protocol: Protocol) {
+    let Some(site) = site(&[on_lower_address, on_higher_address]) else { return };
+    let setting = protocol.setting(150);
+    let mut second = site.start_active(on_higher_address, LOW, &setting);
+    // The first one starts alone on its side of the wire. Its own host is the only one that hears it.
+    site.isolate(HIGH, true);
+    let mut first = on_lower_address.start(&site.world.hosts[HIGH], &setting);
+    let side = super::bed::observer::Observer::new(&site.world.hosts[HIGH].namespace);
+    let patience = PATIENCE + setting.active_down_interval();
+    side.wait_for("the router behind the cut", Duration::ZERO, patience, site.is_active(HIGH, &setting));
+
+    let healed = now();
+    site.isolate(HIGH, false);
+    site.settled(LOW, &setting);
+    holds(&site, LOW, on_higher_address, &setting);
+    gave_way(&site, HIGH, on_lower_address, &setting);
+    first.daemon().assert_running();
+    second.daemon().assert_running();
+    let both = site.observer.adverts(VRID, healed);
+    let lost = both.iter().rfind(|advert| advert.source == site.source(HIGH, &setting));
+    if let Some(lost) = lost {
+        assert!(lost.at < healed + setting.interval * 2 + LATE, "two were Active; {}", site.observer.story(healed));
+    }
+}
+
+/// With Preempt_Mode false a lower priority stays Active for as long as it advertises (RFC 9568 §6.4.2).
+pub fn patience(lower: Make, higher: Make, protocol: Protocol) {
+    let Some(site) = site(&[lower, higher]) else { return };
+    let low = protocol.setting(100);
+    let high = Setting { preempt: false, ..protocol.setting(200) };
+    let mut active = site.start_active(lower, LOW, &low);
+    let started = now();
+    let mut backup = higher.start(&site.world.hosts[HIGH], &high);
+    // Three times what it would take to preempt, and what a daemon takes to start.
+    let end = started + high.active_down_interval() * 3 + Duration::from_secs(2);
+    while now() < end {
+        std::thread::sleep(high.interval);
+        let heard = site.observer.adverts(VRID, started);
+        let spoke = heard.iter().any(|advert| advert.source == site.source(HIGH, &high));
+        assert!(!spoke, "it was told not to preempt; {}", site.observer.story(started));
+    }
+    holds(&site, LOW, lower, &low);
+    backup.daemon().assert_running();
+
+    // It was not deaf: it takes over when the other resigns.
+    let stopped = now();
+    active.daemon().terminate();
+    let resigns = |advert: &Advert| advert.priority == 0;
+    let resigned = site.observer.wait_for("priority 0", stopped, PATIENCE, resigns).at;
+    let took_over = site.observer.wait_for("the Backup", resigned, PATIENCE, site.is_active(HIGH, &high)).at;
+    within("a Backup takes over Skew_Time after priority 0", took_over - resigned, high.skew());
+}
+
+fn site(makes: &[Make]) -> Option<Site> {
+    if !makes.iter().all(|make| make.is_installed()) {
+        return None;
+    }
+    Site::new()
+}
+
+#[track_caller]
+fn within(what: &str, measured: Duration, formula: Duration) {
+    println!("{what}: {measured:?} measured, {formula:?} by the formula");
+    let fits = formula.saturating_sub(EARLY)..=formula + LATE;
+    assert!(fits.contains(&measured), "{what}: {measured:?} measured, {formula:?} by the formula");
+}
+
+/// The router on that host has the addresses, and has told the neighbours.
+#[track_caller]
+fn holds(site: &Site, host: usize, make: Make, setting: &Setting) {
+    for address in &setting.instances[0].addresses {
+        let address = bare(address);
+        let announced = || {
+            let is_it = |frame: &Frame| frame.announces() == Some(address) && site.is_of(host, frame);
+            site.observer.look(Duration::ZERO, |frames| frames.iter().any(is_it))
+        };
+        until(&format!("{make:?} on host {host} announces {address}"), announced);
+        if make != Make::Frr {
+            until(&format!("{make:?} on host {host} has {address}"), || {
+                site.world.hosts[host].has(&address.to_string())
+            });
+        }
+    }
+}
+
+/// The router on that host has let go of the addresses. FRR's stay on a macvlan that is down.
+#[track_caller]
+fn gave_way(site: &Site, host: usize, make: Make, setting: &Setting) {
+    if make == Make::Frr {
+        return;
+    }
+    for address in &setting.instances[0].addresses {
+        let address = bare(address).to_string();
+        until(&format!("{make:?} on host {host} has let go of {address}"), || !site.world.hosts[host].has(&address));
+    }
+}
+
+/// What every ADVERTISEMENT on the wire must look like, whoever sent it.
+fn well_formed(site: &Site, setting: &Setting) {
+    let count = u8::try_from(setting.instances[0].addresses.len()).unwrap();
+    for advert in site.observer.adverts(VRID, Duration::ZERO) {
+        let form = (advert.version, advert.ttl, advert.interval, advert.addresses);
+        assert_eq!(form, (setting.version, 255, setting.interval, count), "{advert:?}");
+    }
+}
