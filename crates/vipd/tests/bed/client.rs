@@ -50,9 +50,15 @@ impl Drop for Client {
     }
 }
 
-/// The longest time without an answer: from the first request that nobody answered to the next that somebody did.
-/// `None` if every request was answered, or none after the silence.
-pub fn outage(frames: &[Frame], vip: Ipv4Addr) -> Option<Duration> {
+/// A time without an answer: from the first request that nobody answered to the next that somebody did.
+#[derive(Clone, Copy, Debug)]
+pub struct Silence {
+    pub since: Duration,
+    pub until: Duration,
+}
+
+/// The longest silence that ended. `None` if every request was answered, or none after the silence.
+pub fn longest_silence(frames: &[Frame], vip: Ipv4Addr) -> Option<Silence> {
     let mut requests: BTreeMap<u32, (Duration, bool)> = BTreeMap::new();
     for frame in frames {
         match frame.echo() {
@@ -65,17 +71,17 @@ pub fn outage(frames: &[Frame], vip: Ipv4Addr) -> Option<Duration> {
             _ => {}
         }
     }
-    let mut longest = None;
+    let mut silences = Vec::new();
     let mut silent_since = None;
     for (at, answered) in requests.into_values() {
         match (answered, silent_since) {
             (false, None) => silent_since = Some(at),
             (true, Some(since)) => {
-                longest = longest.max(Some(at - since));
+                silences.push(Silence { since, until: at });
                 silent_since = None;
             }
             (false, Some(_)) | (true, None) => {}
         }
     }
-    longest
+    silences.into_iter().max_by_key(|silence| silence.until - silence.since)
 }

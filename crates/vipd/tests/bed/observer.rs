@@ -27,6 +27,11 @@ pub fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
 }
 
+/// Waits until that time.
+pub fn sleep_until(at: Duration) {
+    std::thread::sleep(at.saturating_sub(now()));
+}
+
 /// Watches until it is dropped.
 pub struct Observer {
     seen: Arc<Mutex<Vec<Frame>>>,

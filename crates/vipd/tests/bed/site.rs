@@ -1,7 +1,9 @@
 //! Three hosts: two for routers, and one that watches.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::IpAddr;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use super::frame::{Advert, Frame};
@@ -80,14 +82,37 @@ impl Site {
         assert!(heard.len() >= 2, "host {host} is silent; {}", self.observer.story(from));
     }
 
-    /// Takes the plug out of that host's switch port, or puts it back.
-    pub fn plug(&self, host: usize, up: bool) {
-        self.world.wire.ip(&format!("link set port{host} {}\n", if up { "up" } else { "down" }));
+    /// What will take the plug out of that host's switch port, without a moment's delay.
+    pub fn scissors(&self, host: usize) -> Scissors {
+        let mut ip = self.world.wire.command("ip");
+        Scissors { host, ip: ip.args(["-batch", "-"]).stdin(Stdio::piped()).spawn().expect("ip") }
     }
 
     /// Lets the switch forget that host (or not); the host's own link stays up.
     pub fn isolate(&self, host: usize, isolated: bool) {
         self.world.wire.ip(&format!("link set port{host} {}\n", if isolated { "nomaster" } else { "master br0" }));
+    }
+}
+
+/// Cuts a link; an `ip` that waits for its one command.
+pub struct Scissors {
+    host: usize,
+    ip: Child,
+}
+
+impl Scissors {
+    pub fn cut(mut self) {
+        let command = format!("link set port{} down\n", self.host);
+        self.ip.stdin.take().expect("a pipe").write_all(command.as_bytes()).expect("ip reads");
+        assert!(self.ip.wait().expect("ip ends").success(), "ip refused: {command}");
+    }
+}
+
+impl Drop for Scissors {
+    fn drop(&mut self) {
+        // Its input ends with us, and so does it.
+        drop(self.ip.stdin.take());
+        let _ = self.ip.wait();
     }
 }
 
