@@ -32,6 +32,8 @@ pub(crate) struct Setup {
     pub(crate) run: RunId,
     /// What is drilled.
     pub(crate) choice: Choice,
+    /// Its steps.
+    pub(crate) steps: Vec<Step>,
     /// Whether the world is left standing.
     pub(crate) keep: bool,
     /// This program: mounted into the operator box.
@@ -62,10 +64,10 @@ impl Drill {
     }
 
     /// Does every step. After one that failed, the rest is left out, but for what is done anyway.
-    pub(crate) async fn run(&mut self, steps: &[Step]) {
+    pub(crate) async fn run(&mut self) {
         let deadline = Moment::now().after(self.setup.limit);
         let mut failed: Option<String> = None;
-        for step in steps {
+        for step in self.setup.steps.clone() {
             let name = step.name();
             let began = Moment::now();
             let (state, detail) = match &failed {
@@ -75,7 +77,7 @@ impl Drill {
                 _ => {
                     self.progress.now(name.clone());
                     let left = deadline.since(Moment::now());
-                    match tokio::time::timeout(left, self.execute(step)).await {
+                    match tokio::time::timeout(left, self.execute(&step)).await {
                         Ok(Ok(detail)) => (StepState::Done, detail),
                         Ok(Err(error)) => (StepState::Failed, format!("{error:#}")),
                         Err(_) => (StepState::Failed, format!("the drill's {} s are over", self.setup.limit.as_secs())),
@@ -175,6 +177,7 @@ fn sheet(setup: &Setup, network: &Network) -> Sheet {
     Sheet {
         run: setup.run.to_string(),
         started: clock::calendar(),
+        steps: setup.steps.iter().map(Step::name).collect(),
         fault: setup.choice.fault,
         sabotage: setup.choice.sabotage,
         kill_bcctl_at: setup.choice.kill_bcctl_at.clone(),
@@ -184,5 +187,45 @@ fn sheet(setup: &Setup, network: &Network) -> Sheet {
         primaries: PRIMARIES.map(str::to_owned).into(),
         agents: AGENTS.map(str::to_owned).into(),
         keep: setup.keep,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::FaultKind;
+
+    /// Takes no step that needs an engine.
+    #[tokio::test]
+    async fn after_a_step_that_failed_the_rest_is_left_out() {
+        let directory = tempfile::tempdir().expect("directory");
+        let origin = Moment::now();
+        let recorder = Recorder::create(&directory.path().join("history.jsonl"), origin).expect("recorder");
+        let setup = Setup {
+            run: RunId::random(),
+            choice: Choice { fault: FaultKind::Hang, sabotage: None, kill_bcctl_at: None },
+            steps: vec![Step::Detect, Step::EndFreeze, Step::FailBack],
+            keep: false,
+            executable: PathBuf::new(),
+            report_directory: directory.path().to_owned(),
+            limit: Duration::from_secs(10),
+        };
+        let docker =
+            Docker::connect_with_http("http://127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION).expect("a client");
+        let mut drill = Drill::new(docker, setup, recorder.clone(), Progress::new(origin));
+        drill.run().await;
+        let history = recorder.close().expect("history");
+        let states: Vec<_> = history
+            .iter()
+            .filter_map(|entry| match &entry.event {
+                Event::Step { state, detail, .. } => Some((*state, detail.as_str())),
+                _ => None,
+            })
+            .collect();
+        let because = "because this failed: notice that the site is down";
+        // Nobody is frozen where there is no site, so there is nobody to thaw either.
+        let expected =
+            [(StepState::Failed, "nothing has failed"), (StepState::Skipped, because), (StepState::Skipped, because)];
+        assert_eq!(states, expected);
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Sheet {
     pub(crate) run: String,
     /// The calendar's time at the start.
     pub(crate) started: jiff::Timestamp,
+    /// The steps of the scenario, by name.
+    pub(crate) steps: Vec<String>,
     /// The fault to come.
     pub(crate) fault: FaultKind,
     /// What was tampered with, if anything.

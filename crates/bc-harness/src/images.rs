@@ -12,7 +12,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use bollard::Docker;
 use bollard::errors::Error as DockerError;
-use bollard::query_parameters::{BuildImageOptionsBuilder, BuilderVersion, CreateImageOptionsBuilder};
+use bollard::query_parameters::{
+    BuildImageOptionsBuilder, BuilderVersion, CreateImageOptionsBuilder, RemoveImageOptions,
+};
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 
@@ -119,13 +121,18 @@ async fn provide_one(
     let (_, base) = content_and_id(docker, recipe.from).await?.with_context(|| format!("{} is gone", recipe.from))?;
     let context = BuildContext::gather(sources, recipe.name, recipe.programs)?;
     let content = context.hash(&base);
-    if content_and_id(docker, &tag).await?.is_some_and(|(found, _)| found == content) {
+    let earlier = content_and_id(docker, &tag).await?;
+    if earlier.as_ref().is_some_and(|(found, _)| *found == content) {
         return Ok(None);
     }
     progress.line(&format!("building {tag}"));
     build(docker, &tag, context.into_tar()?, &content, progress)
         .await
         .with_context(|| format!("cannot build {tag}"))?;
+    // Nameless now, and in nobody's way but the disk's. What still uses it, a kept world perhaps, keeps it.
+    if let Some((_, id)) = earlier.filter(|(content, _)| !content.is_empty()) {
+        let _ = docker.remove_image(&id, None::<RemoveImageOptions>, None).await;
+    }
     Ok(Some(tag))
 }
 

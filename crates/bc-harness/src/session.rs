@@ -67,6 +67,7 @@ async fn drill(arguments: DrillArgs) -> Result<Ending> {
     let setup = Setup {
         run: arguments.run_id.unwrap_or_else(RunId::random),
         choice,
+        steps,
         keep: arguments.keep,
         executable,
         report_directory: directory.clone(),
@@ -75,7 +76,7 @@ async fn drill(arguments: DrillArgs) -> Result<Ending> {
     let mut drill = Drill::new(docker, setup, recorder.clone(), progress.clone());
     let interrupted = tokio::select! {
         // A panic is caught here so that what was made is removed; then it is reported as what it is.
-        outcome = AssertUnwindSafe(drill.run(&steps)).catch_unwind() => {
+        outcome = AssertUnwindSafe(drill.run()).catch_unwind() => {
             if outcome.is_err() {
                 recorder.note(Event::Remark { words: "the harness panicked; this is a bug".to_owned() });
                 progress.line("the harness panicked; this is a bug");
@@ -117,16 +118,16 @@ async fn examine(bin: &BinArgs, executable: &Path) -> Result<Diagnosis> {
     Ok(doctor::examine(executable, &programs, &working).await)
 }
 
-/// Says what is missing: one line for each, and what to do.
+/// Says what is missing: one line for each, and what to do about it once.
 fn refuse(checks: &[Check]) -> Ending {
-    for check in checks.iter().filter(|check| !check.good) {
+    let bad: Vec<&Check> = checks.iter().filter(|check| !check.good).collect();
+    // Without an engine nothing else matters.
+    let bad = if bad.first().is_some_and(|first| first.name == doctor::ENGINE) { &bad[..1] } else { &bad[..] };
+    for (index, check) in bad.iter().enumerate() {
         anstream::eprintln!("error: {}: {}", check.name, check.found);
-        if let Some(hint) = &check.hint {
+        let is_last_with_hint = bad.get(index + 1).is_none_or(|next| next.hint != check.hint);
+        if let Some(hint) = check.hint.as_ref().filter(|_| is_last_with_hint) {
             anstream::eprintln!("  hint: {hint}");
-        }
-        // Without an engine nothing else matters.
-        if check.name == doctor::ENGINE {
-            break;
         }
     }
     Ending::Refused

@@ -17,10 +17,14 @@ pub(super) fn check(history: &History) -> Verdict {
             StepState::Skipped => return Verdict::Unknown(format!("{name} was left out: {detail}")),
         }
     }
-    if done == 0 {
-        return Verdict::Unknown("no step was done".to_owned());
+    match history.sheet() {
+        None => Verdict::Unknown("the run did not begin".to_owned()),
+        Some(sheet) => match sheet.steps.get(done) {
+            Some(next) => Verdict::Unknown(format!("{next} was never reached")),
+            None if done == 0 => Verdict::Unknown("there were no steps".to_owned()),
+            None => Verdict::Held(format!("{done} steps")),
+        },
     }
-    Verdict::Held(format!("{done} steps"))
 }
 
 #[cfg(test)]
@@ -33,11 +37,25 @@ mod tests {
         at(ms, Event::Step { name: step.name(), state, detail: "why".into() })
     }
 
+    fn planned() -> Entry {
+        began_with(|sheet| sheet.steps = vec![Step::BringUp.name(), Step::Detect.name()])
+    }
+
     #[test]
     fn steps_that_are_done_are_right() {
-        let verdict =
-            check(&history([step(1, &Step::BringUp, StepState::Done), step(2, &Step::Detect, StepState::Done)]));
+        let verdict = check(&history([
+            planned(),
+            step(1, &Step::BringUp, StepState::Done),
+            step(2, &Step::Detect, StepState::Done),
+        ]));
         assert_eq!(verdict, Verdict::Held("2 steps".into()));
+    }
+
+    #[test]
+    fn steps_that_were_never_reached_prove_nothing() {
+        let verdict = check(&history([planned(), step(1, &Step::BringUp, StepState::Done)]));
+        assert_eq!(verdict, Verdict::Unknown("notice that the site is down was never reached".into()));
+        assert!(matches!(check(&history([began()])), Verdict::Unknown(_)));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::tenure::{Tenure, answers, tenures};
 /// Two answers closer than this are answers to one question, µs; questions are 100 ms apart.
 const SAME_QUESTION: u64 = 20_000;
 /// An observer that did not ask for longer than this was blind, µs.
-const BLIND: u64 = 2_000_000;
+const BLIND: u64 = 5_000_000;
 
 pub(super) fn check(history: &History) -> Verdict {
     let all = tenures(history);
@@ -119,7 +119,7 @@ mod tests {
                     wire(2000, &[(GO1, 0, 1000), (GO2, 1500, 2000)])
                         .iter()
                         .cloned()
-                        .chain([at(5000, Event::ArpProbe { number: 99 })]),
+                        .chain([at(9000, Event::ArpProbe { number: 99 })]),
                 ),
                 "nobody asked from",
             ),

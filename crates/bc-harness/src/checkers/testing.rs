@@ -19,6 +19,7 @@ pub(crate) fn sheet() -> Sheet {
     Sheet {
         run: "test".into(),
         started: "2026-11-21T20:30:00Z".parse().expect("a time"),
+        steps: vec![],
         fault: FaultKind::Hang,
         sabotage: None,
         kill_bcctl_at: None,
