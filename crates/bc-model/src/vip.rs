@@ -14,6 +14,9 @@ pub struct VipStatus {
     pub schema: u32,
     /// Every address vipd placed on this host, and every address that was asked for and is present.
     pub addresses: Vec<HeldAddress>,
+    /// The instances of the daemon that runs on this host; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<Vec<InstanceStatus>>,
 }
 
 impl VipStatus {
@@ -25,6 +28,42 @@ impl VipStatus {
     pub fn holds(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|held| held.address.addr() == address)
     }
+}
+
+/// One instance of a running daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct InstanceStatus {
+    /// Its name.
+    pub name: String,
+    /// `vrrp` or `managed`.
+    pub mode: String,
+    /// The interface that carries it.
+    pub interface: String,
+    /// `Initialize`, `Backup` or `Active` (RFC 9568 §6.4); a managed instance that holds is `Active`, else `Backup`.
+    pub state: String,
+    /// For how many milliseconds.
+    pub state_age_ms: u64,
+    /// What it waits for, if it cannot run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
+    /// Virtual Router Identifier, if it is elected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_router_id: Option<u8>,
+    /// Its priority after all weights, if it is elected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
+    /// The router that is Active instead, if it has been heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<IpAddr>,
+    /// Its addresses, whether they are held or not.
+    pub addresses: Vec<IpNet>,
+    /// What the kernel enforces, in words.
+    pub lease: String,
+    /// Advertisements that were accepted.
+    pub received: u64,
+    /// Packets that were discarded.
+    pub discarded: u64,
 }
 
 /// One address that is configured on an interface of the host.

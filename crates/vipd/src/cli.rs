@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::address::{NamedAddress, VipAddress};
+use crate::config::Control;
 
 /// Owns a virtual IP: probes for it, adds it, announces it, and takes it away again.
 ///
@@ -32,7 +33,8 @@ Privileges:
   CAP_NET_ADMIN to add and remove addresses, CAP_NET_RAW to probe and announce; none for status and --dry-run.
 
 Environment:
-  VIPD_LOG  what to log to stderr: error, warn (default), info, debug, or filters such as vipd=debug";
+  VIPD_CONFIG, VIPD_SOCKET  the configuration and the control socket of the daemon, unless named
+  VIPD_LOG  what to log to stderr: error, warn (default; of run: info), info, debug, or filters such as vipd=debug";
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -43,7 +45,7 @@ pub enum Verb {
     /// Give an address up; it is no error if it is not there
     #[command(long_about = UNASSIGN, after_long_help = format!("{UNASSIGN_EXAMPLES}\n\n{EXIT}"))]
     Unassign(UnassignArgs),
-    /// Show the virtual IPs of this host
+    /// Show the virtual IPs of this host, and the instances of its daemon
     #[command(long_about = STATUS, after_long_help = format!("{STATUS_EXAMPLES}\n\n{EXIT}"))]
     Status(StatusArgs),
     /// Say whether a configuration is right, and what the daemon would do with it
@@ -52,6 +54,24 @@ pub enum Verb {
     /// Translate a keepalived.conf
     #[command(long_about = IMPORT, after_long_help = IMPORT_EXAMPLES)]
     Import(ImportArgs),
+    /// Run the daemon: elections and managed addresses, as its configuration says
+    #[command(long_about = RUN, after_long_help = format!("{RUN_EXAMPLES}\n\n{EXIT}"))]
+    Run(RunArgs),
+    /// Have the daemon hold the addresses of a managed instance
+    #[command(long_about = ACQUIRE, after_long_help = format!("{ACQUIRE_EXAMPLES}\n\n{EXIT}"))]
+    Acquire(AcquireArgs),
+    /// Have the daemon let go of the addresses of a managed instance
+    #[command(after_long_help = EXIT)]
+    Release(InstanceArgs),
+    /// Give the addresses of an elected instance to a peer, which has them within its Skew_Time
+    #[command(after_long_help = EXIT)]
+    Handover(InstanceArgs),
+    /// Have the daemon read its configuration again; it takes all of it, or nothing
+    #[command(after_long_help = EXIT)]
+    Reload(DaemonArgs),
+    /// Follow what happens, in order
+    #[command(after_long_help = EVENTS_EXAMPLES)]
+    Events(EventsArgs),
 }
 
 const ASSIGN: &str = "\
@@ -147,6 +167,9 @@ pub struct StatusArgs {
     /// Look for these too, whoever placed them
     #[arg(value_name = "ADDR")]
     pub addresses: Vec<NamedAddress>,
+    /// The daemon
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -198,6 +221,92 @@ pub struct ImportArgs {
     pub config_id: Option<String>,
 }
 
+const RUN: &str = "\
+Run the daemon in the foreground. Each instance of the configuration is either elected (VRRP version 3 or 2, with keepalived, \
+FRR or other routers as peers) or managed by hand (vipd acquire, vipd release). None is held at start without an election.
+
+SIGTERM and SIGINT let go of everything and end it; SIGHUP reads the configuration again. If it is killed, stopped or hangs, \
+the kernel stops answering for the addresses before a peer may take over.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  vipd run
+  vipd run --config ./vipd.toml --socket ./vipd.sock";
+
+/// `vipd run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = "/etc/vipd/vipd.toml", env = "VIPD_CONFIG")]
+    pub config: PathBuf,
+    /// The control socket, instead of the one that the configuration names
+    #[arg(long, value_name = "FILE", env = "VIPD_SOCKET")]
+    pub socket: Option<PathBuf>,
+}
+
+/// What every request to the daemon has.
+#[derive(Debug, Args)]
+pub struct DaemonArgs {
+    /// The daemon's control socket
+    #[arg(long, value_name = "FILE", default_value = Control::SOCKET, env = "VIPD_SOCKET")]
+    pub socket: PathBuf,
+}
+
+const ACQUIRE: &str = "\
+Have the daemon hold the addresses of a managed instance: it probes for them on the wire, adds them, announces them, and \
+renews their lease as long as it runs.
+
+If another host answers, nothing is changed, and the exit status is 3.";
+
+const ACQUIRE_EXAMPLES: &str = "\
+Examples:
+  vipd acquire artifacts
+  vipd acquire artifacts --force";
+
+/// `vipd acquire`.
+#[derive(Debug, Args)]
+pub struct AcquireArgs {
+    /// The instance
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Do not ask whether another host has the addresses
+    #[arg(long)]
+    pub force: bool,
+    /// The daemon
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
+/// `vipd release` and `vipd handover`.
+#[derive(Debug, Args)]
+pub struct InstanceArgs {
+    /// The instance
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// The daemon
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
+const EVENTS_EXAMPLES: &str = "\
+Examples:
+  vipd events
+  vipd events --recent --json | jq 'select(.event == \"transition\")'";
+
+/// `vipd events`.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Show what happened lately first
+    #[arg(long)]
+    pub recent: bool,
+    /// Print JSON, one event per line
+    #[arg(long)]
+    pub json: bool,
+    /// The daemon
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
 /// Reads `700ms`, `2s`, `1m`.
 fn probe_time(text: &str) -> Result<Duration, String> {
     const EXPECTED: &str = "expected a time from 100ms to 60s, such as 700ms or 7s";
@@ -229,7 +338,16 @@ mod tests {
 
     #[test]
     fn the_examples_in_the_help_are_valid() {
-        let all = [ASSIGN_EXAMPLES, UNASSIGN_EXAMPLES, STATUS_EXAMPLES, CHECK_EXAMPLES, IMPORT_EXAMPLES];
+        let all = [
+            ASSIGN_EXAMPLES,
+            UNASSIGN_EXAMPLES,
+            STATUS_EXAMPLES,
+            CHECK_EXAMPLES,
+            IMPORT_EXAMPLES,
+            RUN_EXAMPLES,
+            ACQUIRE_EXAMPLES,
+            EVENTS_EXAMPLES,
+        ];
         for example in all.into_iter().flat_map(str::lines).skip(1) {
             let words = example.split('|').next().unwrap_or(example).split("     ").next().unwrap_or_default();
             if words.starts_with("  vipd") {

@@ -114,7 +114,9 @@ impl Holder {
     /// delay an address.
     #[must_use]
     pub fn reconcile(&self, observed: &Observed) -> Vec<Effect> {
-        let is_there = |vip: &Vip| observed.addresses.iter().find(|address| vip.is(address));
+        let there: BTreeMap<_, _> =
+            observed.addresses.iter().map(|address| ((address.link, address.net), address)).collect();
+        let is_there = |vip: &Vip| there.get(&(vip.link, vip.net)).copied();
         let wished = |wish| self.wishes.iter().filter(move |(_, w)| **w == wish).map(|(vip, _)| vip);
 
         let mut removals: BTreeMap<(u32, &str), Vec<(&Vip, &Address)>> = BTreeMap::new();

@@ -1,33 +1,48 @@
 //! `vipd`: parse, run the verb, print, exit.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bc_model::exit::Exit;
-use bc_model::vip::VipReport;
+use bc_model::vip::{InstanceStatus, VipReport};
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
-use vipd::cli::{AssignArgs, CheckArgs, Cli, ImportArgs, StatusArgs, UnassignArgs, Verb};
+use vipd::cli::{AssignArgs, CheckArgs, Cli, EventsArgs, ImportArgs, RunArgs, StatusArgs, UnassignArgs, Verb};
+use vipd::client::{Client, ClientError};
+use vipd::daemon::protocol::{Answer, Request};
 use vipd::error::Error;
 use vipd::render;
 use vipd::verbs::assign::{self, assign};
 use vipd::verbs::check::check;
 use vipd::verbs::import::{default_config_id, import};
+use vipd::verbs::run;
 use vipd::verbs::status::status;
 use vipd::verbs::unassign::{self, Which, unassign};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env("VIPD_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // What the daemon does is its log; of the other verbs it would be noise.
+    let usual = if matches!(cli.verb, Verb::Run(_)) { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_env("VIPD_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
     match cli.verb {
         Verb::Assign(args) => run_assign(args).await,
         Verb::Unassign(args) => run_unassign(args).await,
         Verb::Status(args) => run_status(args).await,
         Verb::Check(args) => run_check(&args),
         Verb::Import(args) => run_import(args),
+        Verb::Run(args) => run_daemon(args).await,
+        Verb::Acquire(args) => {
+            tell(&args.daemon.socket, &Request::Acquire { instance: args.name, force: args.force }).await
+        }
+        Verb::Release(args) => tell(&args.daemon.socket, &Request::Release { instance: args.name }).await,
+        Verb::Handover(args) => tell(&args.daemon.socket, &Request::Handover { instance: args.name }).await,
+        Verb::Reload(args) => tell(&args.socket, &Request::Reload).await,
+        Verb::Events(args) => run_events(args).await,
     }
     .into()
 }
@@ -70,7 +85,8 @@ async fn run_unassign(args: UnassignArgs) -> Exit {
 
 async fn run_status(args: StatusArgs) -> Exit {
     match status(&args.addresses).await {
-        Ok(status) => {
+        Ok(mut status) => {
+            status.instances = instances(&args.daemon.socket).await;
             let printed = render::status(&status, args.json, &mut anstream::stdout(), &mut anstream::stderr());
             exit(Exit::Done, printed)
         }
@@ -99,6 +115,67 @@ fn printed(result: io::Result<Exit>) -> Exit {
         Err(error) => (Exit::Done, Err(error)),
     };
     exit(code, printed)
+}
+
+/// The instances of the daemon, if one answers.
+async fn instances(socket: &Path) -> Option<Vec<InstanceStatus>> {
+    let asked = async { Client::ask(socket, &Request::Status).await?.only().await };
+    match asked.await {
+        Ok(Answer::Status { status }) => status.instances,
+        Ok(_) | Err(ClientError::NoDaemon { .. }) => None,
+        Err(error) => {
+            complain(&error, error.hint());
+            None
+        }
+    }
+}
+
+async fn run_daemon(args: RunArgs) -> Exit {
+    match run::run(run::Request { config: args.config, socket: args.socket }).await {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            complain(&error, error.hint());
+            error.exit()
+        }
+    }
+}
+
+/// Asks the daemon for something, and prints what it says.
+async fn tell(socket: &Path, request: &Request) -> Exit {
+    let asked = async { Client::ask(socket, request).await?.only().await };
+    match asked.await {
+        Ok(Answer::Done { message }) => exit(Exit::Done, writeln!(anstream::stdout(), "{message}")),
+        Ok(Answer::Status { .. } | Answer::Event { .. } | Answer::Lost { .. } | Answer::Refused { .. }) => Exit::Failed,
+        Err(error) => {
+            complain(&error, error.hint());
+            error.exit()
+        }
+    }
+}
+
+async fn run_events(args: EventsArgs) -> Exit {
+    let followed = async {
+        let mut client = Client::ask(&args.daemon.socket, &Request::Events { recent: args.recent }).await?;
+        while let Some(answer) = client.next().await? {
+            if let Err(error) = render::event(&answer, args.json, &mut anstream::stdout(), &mut anstream::stderr()) {
+                return Ok(exit(Exit::Done, Err(error)));
+            }
+        }
+        Ok::<_, ClientError>(Exit::Done)
+    };
+    followed.await.unwrap_or_else(|error| {
+        complain(&error, error.hint());
+        error.exit()
+    })
+}
+
+/// An error in words. Nobody to tell is no reason for another.
+fn complain(error: &dyn std::error::Error, hint: Option<String>) {
+    let mut err = anstream::stderr();
+    let _ = writeln!(err, "error: {error}");
+    if let Some(hint) = hint {
+        let _ = writeln!(err, "  hint: {hint}");
+    }
 }
 
 fn finish(mut report: VipReport, result: Result<(), Error>, json: bool) -> Exit {

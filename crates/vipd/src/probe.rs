@@ -98,8 +98,22 @@ impl Probe {
 
     /// Takes in a frame that was heard. Everything but another host's claim to the address is ignored.
     pub fn hear(&mut self, frame: &[u8]) {
-        let claim = Claim::parse(frame).filter(|claim| claim.address == self.target && !self.ours.contains(&claim.mac));
-        self.conflict = self.conflict.or(claim);
+        if let Some(claim) = Claim::parse(frame) {
+            self.hear_claim(claim);
+        }
+    }
+
+    /// The same for a frame that has been read.
+    pub fn hear_claim(&mut self, claim: Claim) {
+        if claim.address == self.target && !self.ours.contains(&claim.mac) {
+            self.conflict.get_or_insert(claim);
+        }
+    }
+
+    /// When [`next`](Self::next) has something new to say, unless a claim is heard before.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.due.get(self.asked).copied().unwrap_or(self.end)
     }
 }
 

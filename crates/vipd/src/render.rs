@@ -1,9 +1,11 @@
 //! Reports as words and as JSON. Data goes to stdout, words about it to stderr.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
-use bc_model::vip::{VipChange, VipOutcome, VipReport, VipStatus};
+use bc_model::vip::{InstanceStatus, VipChange, VipOutcome, VipReport, VipStatus};
 
+use crate::daemon::protocol::Answer;
 use crate::error::Error;
 
 /// Prints the report of a change, and its warnings and error to `err`.
@@ -70,6 +72,9 @@ pub fn status(status: &VipStatus, json: bool, out: &mut impl Write, err: &mut im
     if json {
         return as_json(status, out);
     }
+    for instance in status.instances.iter().flatten() {
+        self::instance(instance, out)?;
+    }
     if status.addresses.is_empty() {
         return writeln!(err, "no virtual IP on this host");
     }
@@ -78,6 +83,46 @@ pub fn status(status: &VipStatus, json: bool, out: &mut impl Write, err: &mut im
         let lease = held.lease_remaining_ms.map(|ms| format!(" lease {ms} ms")).unwrap_or_default();
         writeln!(out, "{} dev {} by {by}{lease}", held.address, held.interface)
     })
+}
+
+fn instance(instance: &InstanceStatus, out: &mut impl Write) -> io::Result<()> {
+    let InstanceStatus { name, interface, state, .. } = instance;
+    let age = Duration::from_secs(instance.state_age_ms / 1000);
+    write!(out, "{name}: {state} on {interface} for {age:?}")?;
+    if let Some(priority) = instance.priority {
+        write!(out, ", priority {priority}")?;
+    }
+    if let Some(active) = instance.active {
+        write!(out, ", Active is {active}")?;
+    }
+    if let Some(waiting) = &instance.waiting {
+        write!(out, "; waiting: {waiting}")?;
+    }
+    writeln!(out, "\n  lease: {}", instance.lease)
+}
+
+/// Prints what the daemon says while it is followed.
+///
+/// # Errors
+/// What the stream says.
+pub fn event(answer: &Answer, json: bool, out: &mut impl Write, err: &mut impl Write) -> io::Result<()> {
+    match answer {
+        Answer::Event { event } if json => {
+            serde_json::to_writer(&mut *out, event)?;
+            writeln!(out)?;
+            out.flush()
+        }
+        Answer::Event { event } => {
+            let about = event.instance.as_deref().unwrap_or("vipd");
+            writeln!(out, "{:.3} {about}: {}", event.at, event.what)?;
+            out.flush()
+        }
+        Answer::Lost { events } => {
+            writeln!(err, "warning: {events} events were lost, because they were read too slowly")
+        }
+        Answer::Done { message } => writeln!(err, "{message}"),
+        Answer::Status { .. } | Answer::Refused { .. } => Ok(()),
+    }
 }
 
 fn as_json(value: &impl serde::Serialize, out: &mut impl Write) -> io::Result<()> {

@@ -3,17 +3,17 @@
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 use std::os::fd::{IntoRawFd as _, OwnedFd};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pnet::datalink::{self, Channel, Config, DataLinkReceiver, DataLinkSender, NetworkInterface};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use crate::error::Error;
 use crate::frame::ndp;
 use crate::kernel::Link;
 use crate::kernel::capability::Capability;
+use crate::ready::Ready;
 
 /// Classic BPF: let through ARP, and IPv6 whose next header is ICMPv6 of type 135 or 136 (socket(7), `SO_ATTACH_FILTER`).
 ///
@@ -39,7 +39,7 @@ const RETURN: u16 = 0x06;
 /// An open wire. Needs `CAP_NET_RAW`.
 pub struct Wire {
     /// A second descriptor of the same socket: tokio watches this one, pnet reads and writes the other.
-    ready: AsyncFd<OwnedFd>,
+    ready: Ready,
     sender: Box<dyn DataLinkSender>,
     receiver: Box<dyn DataLinkReceiver>,
     /// Keeps us in the multicast group in which the holder of an IPv6 address is asked.
@@ -79,7 +79,7 @@ impl Wire {
         };
         match datalink::channel(&interface, config)? {
             Channel::Ethernet(sender, receiver) => {
-                Ok(Self { ready: watch(watched)?, sender, receiver, groups: Vec::new(), link: link.clone() })
+                Ok(Self { ready: Ready::watch(watched)?, sender, receiver, groups: Vec::new(), link: link.clone() })
             }
             _ => Err(io::Error::other("no Ethernet channel")),
         }
@@ -124,21 +124,29 @@ impl Wire {
     /// [`Error::Kernel`], for instance when the link has gone away.
     pub async fn receive(&mut self) -> Result<Vec<u8>, Error> {
         loop {
-            let mut ready = self.ready.readable().await.map_err(|source| failed("listening", &self.link, source))?;
-            match self.receiver.next() {
-                Ok(frame) => return Ok(frame.to_vec()),
-                Err(error) if is_transient(&error) => ready.clear_ready(),
-                Err(source) => return Err(failed("listening", &self.link, source)),
+            if let Some(frame) = self.try_receive()? {
+                return Ok(frame.to_vec());
             }
+            std::future::poll_fn(|context| self.poll_ready(context)).await;
         }
     }
-}
 
-/// Lets tokio watch a descriptor for frames to read.
-#[expect(unsafe_code, reason = "tokio has no safe way to watch a descriptor that it did not open")]
-fn watch(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: the `AsyncFd` owns the `OwnedFd`, which closes its descriptor only when dropped and never changes it.
-    unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }.map_err(io::Error::from)
+    /// The next frame that has been heard already; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub fn try_receive(&mut self) -> Result<Option<&[u8]>, Error> {
+        match self.receiver.next() {
+            Ok(frame) => Ok(Some(frame)),
+            Err(error) if is_transient(&error) => Ok(None),
+            Err(source) => Err(failed("listening", &self.link, source)),
+        }
+    }
+
+    /// Ready when there may be a frame. To be followed by [`try_receive`](Self::try_receive) until there is none.
+    pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.ready.poll(context)
+    }
 }
 
 /// Nothing to read after all, or a signal came.

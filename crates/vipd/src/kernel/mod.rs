@@ -1,8 +1,11 @@
 //! The kernel's view of links and addresses, and the one file that changes it.
 //!
-//! [`netlink`] is the edge: only it knows the netlink crates. The types here are plain facts for the pure core.
+//! [`netlink`], [`monitor`] and [`batch`] are the edge: only they know the netlink crates. The types here are plain facts
+//! for the pure core.
 
+pub mod batch;
 pub mod capability;
+pub mod monitor;
 pub mod netlink;
 
 use std::time::Duration;
@@ -76,7 +79,75 @@ pub struct Observed {
     pub addresses: Vec<Address>,
 }
 
+/// Something that the kernel says has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// An interface is new or different.
+    Link(Link),
+    /// An interface is gone, and its addresses with it.
+    LinkGone(u32),
+    /// An address is new or different.
+    Address(Address),
+    /// An address is gone.
+    AddressGone {
+        /// The address with its prefix length.
+        net: IpNet,
+        /// Number of the interface.
+        link: u32,
+    },
+    /// Changes were lost; only looking again helps.
+    Lost,
+}
+
 impl Observed {
+    /// Brings the view up to date with a change; false if it was so already, or only a lifetime is new.
+    ///
+    /// [`Change::Lost`] is not one that can be taken.
+    pub fn take(&mut self, change: Change) -> bool {
+        match change {
+            Change::Link(link) => match self.links.iter_mut().find(|known| known.index == link.index) {
+                Some(known) => {
+                    // A notification does not say whose port it is.
+                    let link = Link { port_of: known.port_of, ..link };
+                    let differs = *known != link;
+                    *known = link;
+                    differs
+                }
+                None => {
+                    self.links.push(link);
+                    true
+                }
+            },
+            Change::LinkGone(index) => {
+                self.links.retain(|link| link.index != index);
+                self.addresses.retain(|address| address.link != index);
+                true
+            }
+            Change::Address(address) => {
+                let same = |known: &&mut Address| known.link == address.link && known.net == address.net;
+                match self.addresses.iter_mut().rev().find(same) {
+                    Some(known) => {
+                        let differs = Address { valid_for: address.valid_for, ..known.clone() } != address;
+                        *known = address;
+                        differs
+                    }
+                    None => {
+                        self.addresses.push(address);
+                        true
+                    }
+                }
+            }
+            Change::AddressGone { net, link } => {
+                let at = self.addresses.iter().position(|known| known.link == link && known.net == net);
+                if let Some(at) = at {
+                    self.addresses.remove(at);
+                }
+                at.is_some()
+            }
+            Change::Lost => true,
+        }
+    }
+
     /// The interface called `name`, by its own name or an alternative one.
     #[must_use]
     pub fn link(&self, name: &str) -> Option<&Link> {

@@ -19,6 +19,7 @@ use pnet::util::MacAddr;
 use rtnetlink::Handle;
 
 use super::{Address, Link, Observed, TAG};
+use crate::lease::Lifetimes;
 
 /// `IFLA_INET_CONF` (linux/if_link.h) and `IPV4_DEVCONF_PROMOTE_SECONDARIES` (linux/ip.h).
 const IFLA_INET_CONF: u16 = 1;
@@ -40,7 +41,11 @@ impl Netlink {
     pub fn connect() -> io::Result<Self> {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         tokio::spawn(connection);
-        Ok(Self { handle })
+        Ok(Self::of(handle))
+    }
+
+    pub(super) const fn of(handle: Handle) -> Self {
+        Self { handle }
     }
 
     /// All links and addresses as they are now.
@@ -72,22 +77,7 @@ impl Netlink {
     /// `AlreadyExists` if it is there; `PermissionDenied` without `CAP_NET_ADMIN`.
     pub async fn add(&self, net: IpNet, link: u32) -> io::Result<()> {
         let mut request = self.handle.address().add(link, net.addr(), net.prefix_len());
-        let message = request.message_mut();
-        message.header.scope =
-            if crate::address::is_link_local_v6(net.addr()) { AddressScope::Link } else { AddressScope::Universe };
-        // The builder guesses a broadcast address; the kernel makes that route by itself.
-        message.attributes = vec![
-            AddressAttribute::Local(net.addr()),
-            AddressAttribute::Address(net.addr()),
-            AddressAttribute::Protocol(AddressProtocol::Other(TAG)),
-        ];
-        if net.addr().is_ipv6() {
-            message.header.flags = AddressHeaderFlags::Nodad;
-            message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
-            let mut lifetime = CacheInfo::default();
-            lifetime.ifa_valid = FOR_EVER;
-            message.attributes.push(AddressAttribute::CacheInfo(lifetime));
-        }
+        *request.message_mut() = addition(net, link, None);
         request.execute().await.map_err(to_io)
     }
 
@@ -96,12 +86,7 @@ impl Netlink {
     /// # Errors
     /// `AddrNotAvailable` if it is not there; `PermissionDenied` without `CAP_NET_ADMIN`.
     pub async fn remove(&self, net: IpNet, link: u32) -> io::Result<()> {
-        let mut message = AddressMessage::default();
-        message.header.family = if net.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-        message.header.prefix_len = net.prefix_len();
-        message.header.index = link;
-        message.attributes = vec![AddressAttribute::Local(net.addr()), AddressAttribute::Address(net.addr())];
-        self.handle.address().del(message).execute().await.map_err(to_io)
+        self.handle.address().del(naming(net, link)).execute().await.map_err(to_io)
     }
 
     /// Sets `net.ipv4.conf.IF.promote_secondaries`, by netlink because /proc/sys is read-only in most containers.
@@ -109,15 +94,51 @@ impl Netlink {
     /// # Errors
     /// `PermissionDenied` without `CAP_NET_ADMIN`.
     pub async fn promote_secondaries(&self, link: u32, on: bool) -> io::Result<()> {
-        let value = DefaultNla::new(PROMOTE_SECONDARIES, u32::from(on).to_ne_bytes().to_vec());
-        let mut values = vec![0; value.buffer_len()];
-        value.emit(&mut values);
-        let conf = AfSpecInet::Other(DefaultNla::new(IFLA_INET_CONF | NLA_F_NESTED, values));
-        let mut message = LinkMessage::default();
-        message.header.index = link;
-        message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![conf])]));
-        self.handle.link().change(message).execute().await.map_err(to_io)
+        self.handle.link().change(promotion(link, on)).execute().await.map_err(to_io)
     }
+}
+
+/// The message that adds `net`, or, if it is there, gives it new lifetimes; without lifetimes it stays for ever.
+pub(super) fn addition(net: IpNet, link: u32, lifetimes: Option<Lifetimes>) -> AddressMessage {
+    let mut message = naming(net, link);
+    message.header.scope =
+        if crate::address::is_link_local_v6(net.addr()) { AddressScope::Link } else { AddressScope::Universe };
+    message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(TAG)));
+    if net.addr().is_ipv6() {
+        message.header.flags = AddressHeaderFlags::Nodad;
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    }
+    let for_ever = net.addr().is_ipv6().then_some(Lifetimes { valid: FOR_EVER, preferred: 0 });
+    if let Some(lifetimes) = lifetimes.or(for_ever) {
+        let mut info = CacheInfo::default();
+        info.ifa_valid = lifetimes.valid;
+        info.ifa_preferred = lifetimes.preferred;
+        message.attributes.push(AddressAttribute::CacheInfo(info));
+    }
+    message
+}
+
+/// The message that names `net` on a link, and says nothing else about it.
+pub(super) fn naming(net: IpNet, link: u32) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = if net.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    message.header.prefix_len = net.prefix_len();
+    message.header.index = link;
+    // The builder of the library guesses a broadcast address; the kernel makes that route by itself.
+    message.attributes = vec![AddressAttribute::Local(net.addr()), AddressAttribute::Address(net.addr())];
+    message
+}
+
+/// The message that sets `promote_secondaries`.
+pub(super) fn promotion(link: u32, on: bool) -> LinkMessage {
+    let value = DefaultNla::new(PROMOTE_SECONDARIES, u32::from(on).to_ne_bytes().to_vec());
+    let mut values = vec![0; value.buffer_len()];
+    value.emit(&mut values);
+    let conf = AfSpecInet::Other(DefaultNla::new(IFLA_INET_CONF | NLA_F_NESTED, values));
+    let mut message = LinkMessage::default();
+    message.header.index = link;
+    message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![conf])]));
+    message
 }
 
 /// The kernel's errno as an [`io::Error`]; everything else as `Other` in the library's words.
@@ -128,7 +149,7 @@ fn to_io(error: rtnetlink::Error) -> io::Error {
     }
 }
 
-fn link(message: &LinkMessage, all: &[LinkMessage]) -> Link {
+pub(super) fn link(message: &LinkMessage, all: &[LinkMessage]) -> Link {
     let flags = message.header.flags;
     let mut link = Link {
         index: message.header.index,
@@ -195,7 +216,7 @@ fn configuration(link: &mut Link, family: &AfSpecUnspec) {
 }
 
 /// `None` for what is no IPv4 or IPv6 address of the host.
-fn address(message: &AddressMessage) -> Option<Address> {
+pub(super) fn address(message: &AddressMessage) -> Option<Address> {
     let (mut local, mut peer, mut tag, mut valid_for): (Option<IpAddr>, Option<IpAddr>, _, _) =
         (None, None, None, None);
     let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));

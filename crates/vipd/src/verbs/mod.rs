@@ -1,7 +1,8 @@
-//! The one-shot verbs. Each looks, refuses or acts, looks again, and fills a report; none prints.
+//! The verbs. The one-shot ones look, refuse or act, look again, and fill a report; none prints.
 
 pub mod assign;
 pub mod check;
 pub mod import;
+pub mod run;
 pub mod status;
 pub mod unassign;

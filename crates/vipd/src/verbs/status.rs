@@ -16,7 +16,7 @@ pub async fn status(asked: &[NamedAddress]) -> Result<VipStatus, Error> {
 }
 
 /// The same from what was observed. Pure.
-fn select(asked: &[NamedAddress], observed: &Observed) -> VipStatus {
+pub(crate) fn select(asked: &[NamedAddress], observed: &Observed) -> VipStatus {
     let wanted = |address: &&Address| address.is_ours() || asked.iter().any(|named| named.matches(&address.net));
     let held = |address: &Address| HeldAddress {
         address: address.net,
@@ -24,7 +24,8 @@ fn select(asked: &[NamedAddress], observed: &Observed) -> VipStatus {
         placed_by_vipd: address.is_ours(),
         lease_remaining_ms: address.valid_for.and_then(|left| u64::try_from(left.as_millis()).ok()),
     };
-    VipStatus { schema: VipStatus::SCHEMA, addresses: observed.addresses.iter().filter(wanted).map(held).collect() }
+    let addresses = observed.addresses.iter().filter(wanted).map(held).collect();
+    VipStatus { schema: VipStatus::SCHEMA, addresses, instances: None }
 }
 
 #[cfg(test)]

@@ -1,0 +1,140 @@
+//! Check commands: run on time, killed when they take too long, and judged by rise and fall.
+
+use std::io;
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, Uid, User};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::config::{Check, Name};
+
+/// The end of one run.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// The check.
+    pub name: Name,
+    /// Whether the command exited with 0, in time.
+    pub succeeded: bool,
+}
+
+/// What is known of a check. Pure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// `None` until the first run has ended; that one decides alone.
+    pub up: Option<bool>,
+    /// Runs in a row that say otherwise.
+    against: u32,
+}
+
+impl Verdict {
+    /// Takes in a run; true if that changed the verdict.
+    pub fn take(&mut self, check: &Check, succeeded: bool) -> bool {
+        self.against = if self.up == Some(succeeded) { 0 } else { self.against.saturating_add(1) };
+        let needed = if succeeded { check.rise } else { check.fall };
+        let changes = self.up != Some(succeeded) && (self.up.is_none() || self.against >= needed);
+        if changes {
+            *self = Self { up: Some(succeeded), against: 0 };
+        }
+        changes
+    }
+}
+
+/// Runs `check` again and again until the handle is told to abort.
+pub fn start(check: Check, results: mpsc::Sender<Ran>) -> AbortHandle {
+    let task = async move {
+        let mut turns = interval(check.interval);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            turns.tick().await;
+            let succeeded = run(&check).await;
+            if results.send(Ran { name: check.name.clone(), succeeded }).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::spawn(task).abort_handle()
+}
+
+async fn run(check: &Check) -> bool {
+    let Some((program, arguments)) = check.command.split_first() else { return false };
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let spawned = as_user(&mut command, check.user.as_deref()).and_then(|()| Group::spawn(&mut command));
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(error) => {
+            tracing::warn!(check = %check.name, %error, "cannot be run");
+            return false;
+        }
+    };
+    match timeout(check.timeout, child.0.wait()).await {
+        Ok(Ok(status)) => status.success(),
+        Ok(Err(_)) => false,
+        Err(_) => {
+            tracing::debug!(check = %check.name, "took too long");
+            false
+        }
+    }
+}
+
+/// Lets `user` run the command; a number is a user too.
+fn as_user(command: &mut Command, user: Option<&str>) -> io::Result<()> {
+    let Some(user) = user else { return Ok(()) };
+    let found = match user.parse() {
+        Ok(id) => User::from_uid(Uid::from_raw(id))?,
+        Err(_) => User::from_name(user)?,
+    };
+    let found = found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no user {user}")))?;
+    command.uid(found.uid.as_raw()).gid(found.gid.as_raw());
+    Ok(())
+}
+
+/// A command with all that it started; killed together when dropped.
+pub(super) struct Group(pub(super) Child);
+
+impl Group {
+    pub(super) fn spawn(command: &mut Command) -> io::Result<Self> {
+        command.process_group(0).kill_on_drop(true).spawn().map(Self)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // No id: it has ended and has been waited for.
+        if let Some(id) = self.0.id().and_then(|id| i32::try_from(id).ok()) {
+            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Effect;
+
+    #[test]
+    fn the_first_run_decides_and_then_rise_and_fall_do() {
+        let check = Check {
+            name: Name::new("gocd").unwrap(),
+            command: vec!["/bin/true".into()],
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            rise: 2,
+            fall: 3,
+            effect: Effect::Fault,
+            user: None,
+        };
+        let mut verdict = Verdict::default();
+        let runs = [true, false, false, true, false, false, false, true, false, true, true];
+        let changes: Vec<_> =
+            runs.into_iter().enumerate().filter(|(_, run)| verdict.take(&check, *run)).map(|(at, _)| at).collect();
+        assert_eq!(changes, [0, 6, 10]);
+        assert_eq!(verdict.up, Some(true));
+    }
+}

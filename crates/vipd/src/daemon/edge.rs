@@ -1,0 +1,436 @@
+//! Carries out what instances want: the one place of the daemon that touches the kernel and the wire.
+//!
+//! Every effect is done when [`Edge::carry_out`] returns. Whatever is held when the edge is dropped, by a panic or at the
+//! end, is let go of.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use vrrp::{AdvertPriority, Family};
+
+use super::effect::{Effect, Input};
+use super::instance::Instance;
+use crate::clock;
+use crate::frame::claim::Claim;
+use crate::holder::{self, Vip};
+use crate::kernel::batch::{Changes, Request};
+use crate::kernel::{self, Address, Observed, TAG};
+use crate::lease::{DeadMan, Enforcement, Lease, LeaseError, LeaseId, Leased, TableName};
+use crate::raw::{self, RawSocket};
+use crate::wire::Wire;
+
+/// Frames that are read from one wire before anything else has its turn.
+const FRAMES: usize = 256;
+
+/// The kernel and the wires.
+pub struct Edge {
+    changes: Changes,
+    dead_man: Option<DeadMan>,
+    sockets: BTreeMap<(u32, bool), RawSocket>,
+    wires: BTreeMap<u32, Wire>,
+    /// What we have added and not removed.
+    placed: BTreeSet<(u32, IpNet)>,
+    buffer: Box<[u8]>,
+    /// The leases that may run.
+    leases: BTreeSet<NonZeroU32>,
+    counters: Counters,
+}
+
+/// What the edge has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Advertisements that were sent.
+    pub advertisements: u64,
+    /// Advertisements that could not be sent.
+    pub unsent: u64,
+    /// Frames that announced an address.
+    pub announcements: u64,
+    /// Packets for no virtual router of ours.
+    pub strays: u64,
+    /// Renewals of leases.
+    pub renewals: u64,
+}
+
+impl Edge {
+    /// Opens the kernel; the switch is not there on every host, then the error says why.
+    ///
+    /// # Errors
+    /// There is no rtnetlink.
+    pub fn open(with_lease: bool) -> io::Result<(Self, Option<LeaseError>)> {
+        let (dead_man, missing) = match with_lease.then(|| DeadMan::open(TableName::default())) {
+            None => (None, None),
+            Some(Ok(dead_man)) => (Some(dead_man), None),
+            Some(Err(error)) => (None, Some(error)),
+        };
+        let edge = Self {
+            changes: Changes::open()?,
+            dead_man,
+            sockets: BTreeMap::new(),
+            wires: BTreeMap::new(),
+            placed: BTreeSet::new(),
+            buffer: vec![0; raw::LONGEST].into(),
+            leases: BTreeSet::new(),
+            counters: Counters::default(),
+        };
+        Ok((edge, missing))
+    }
+
+    /// What can enforce a lease here.
+    #[must_use]
+    pub const fn enforcement(&self) -> Enforcement {
+        if self.dead_man.is_some() { Enforcement::DeadMan } else { Enforcement::AddressLifetime }
+    }
+
+    /// What has been done so far.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Removes what a dead daemon left: addresses with our tag that `configured` names or that have a lifetime, which only
+    /// a daemon gives; and what is guarded in vain.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn sweep(&mut self, observed: &mut Observed, configured: &[(u32, IpNet)]) -> Result<Vec<IpNet>, String> {
+        let left = |address: &&Address| {
+            address.is_ours() && (address.valid_for.is_some() || configured.contains(&(address.link, address.net)))
+        };
+        let left: Vec<_> = observed.addresses.iter().filter(left).map(|address| (address.link, address.net)).collect();
+        let requests: Vec<_> = left.iter().map(|&(link, net)| Request::Remove { net, link }).collect();
+        self.change(&requests, observed).into_iter().try_for_each(|(_, error)| Err(error.to_string()))?;
+        if let Some(dead_man) = &mut self.dead_man {
+            let there: Vec<IpAddr> = observed.addresses.iter().map(|address| address.net.addr()).collect();
+            dead_man.sweep(&there).map_err(|error| error.to_string())?;
+        }
+        Ok(left.into_iter().map(|(_, net)| net).collect())
+    }
+
+    /// Carries out one effect of `instance`; what the instance must know of it is put into `back`.
+    pub fn carry_out(
+        &mut self,
+        instance: &Instance,
+        effect: &Effect,
+        observed: &mut Observed,
+        back: &mut Vec<Input<'static>>,
+    ) {
+        match effect {
+            Effect::Listen => {
+                if let Err(error) = self.listen(instance) {
+                    back.push(Input::Deaf(format!("cannot hear the peers: {error}")));
+                }
+            }
+            Effect::Guard => {
+                if let Some(dead_man) = &mut self.dead_man
+                    && !instance.leased().is_empty()
+                    && let Err(error) = dead_man.guard(instance.lease(), instance.leased())
+                {
+                    back.push(Input::LeaseLost(error.to_string()));
+                }
+            }
+            Effect::Advertise(priority) => self.advertise(instance, *priority, back),
+            Effect::Renew => self.renew(instance, instance.anchor(clock::now()), back),
+            Effect::Silence => self.silence(instance, observed),
+            Effect::Retire(leased) => self.retire(leased),
+            Effect::Change(work) => self.work(instance, work, observed, back),
+            Effect::Prolong(vips) => {
+                let request = |vip: &Vip| Self::addition(instance, vip);
+                let requests: Vec<_> = vips.iter().map(request).collect();
+                for (_, error) in self.change(&requests, observed) {
+                    tracing::warn!(instance = %instance.config().name, %error, "an address was not prolonged");
+                }
+            }
+            Effect::Announce(addresses) => self.announce(instance, addresses, observed),
+            Effect::ListenFor(addresses) => {
+                let listened = self.wire(instance, observed).and_then(|wire| {
+                    addresses.iter().try_for_each(|address| wire.listen_for(*address)).map_err(|e| e.to_string())
+                });
+                if let Err(error) = listened {
+                    tracing::warn!(instance = %instance.config().name, %error, "cannot hear all that is said");
+                }
+            }
+            Effect::Send(frame) => {
+                let sent = self.wire(instance, observed).and_then(|wire| wire.send(frame).map_err(|e| e.to_string()));
+                if let Err(error) = sent {
+                    tracing::warn!(instance = %instance.config().name, %error, "cannot send");
+                }
+            }
+            Effect::Report(_) | Effect::Answer(..) => {}
+        }
+    }
+
+    /// Guards addresses that have been removed no longer.
+    pub fn retire(&mut self, leased: &[Leased]) {
+        if let Some(dead_man) = &mut self.dead_man
+            && let Err(error) = dead_man.retire(leased)
+        {
+            tracing::warn!(%error, "addresses that are gone stay guarded");
+        }
+    }
+
+    /// Closes what no instance needs any more.
+    pub fn tidy(&mut self, needed: impl Fn(u32, Family) -> bool, watched: impl Fn(u32) -> bool) {
+        self.sockets.retain(|&(link, v6), _| needed(link, if v6 { Family::V6 } else { Family::V4 }));
+        self.wires.retain(|&link, _| watched(link));
+    }
+
+    /// Reads every VRRP packet that has come in; `take` is told interface, family and packet.
+    pub fn read_packets(&mut self, mut take: impl FnMut(u32, &vrrp::wire::Datagram<'_>)) {
+        for (&(link, _), socket) in &self.sockets {
+            loop {
+                let read = socket.receive(&mut self.buffer, |packet| match packet {
+                    Ok(datagram) => take(link, &datagram),
+                    Err(why) => tracing::debug!(link, %why, "discard"),
+                });
+                match read {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
+                        // The interface went down or away; the monitor says so too.
+                        tracing::debug!(link, %error, "receive");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads what was said about addresses on the wires that are open; true if there may be more.
+    pub fn read_claims(&mut self, mut take: impl FnMut(u32, Claim)) -> bool {
+        let mut more = false;
+        for (&link, wire) in &mut self.wires {
+            let mut left = FRAMES;
+            while left > 0 {
+                match wire.try_receive() {
+                    Ok(Some(frame)) => {
+                        if let Some(claim) = Claim::parse(frame) {
+                            take(link, claim);
+                        }
+                        left -= 1;
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::debug!(link, %error, "listen");
+                        break;
+                    }
+                }
+            }
+            more |= left == 0;
+        }
+        more
+    }
+
+    /// Counts a packet for no virtual router of ours.
+    pub const fn count_stray(&mut self) {
+        self.counters.strays += 1;
+    }
+
+    /// Ready when there may be something to read.
+    pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        let sockets = self.sockets.values().filter(|socket| socket.poll_ready(context).is_ready()).count();
+        let wires = self.wires.values().filter(|wire| wire.poll_ready(context).is_ready()).count();
+        if sockets + wires > 0 { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn listen(&mut self, instance: &Instance) -> io::Result<()> {
+        let Some(place) = instance.place() else { return Err(io::Error::from(io::ErrorKind::NotFound)) };
+        let family = instance.config().family();
+        if let Entry::Vacant(none) = self.sockets.entry((place.link, raw::is_v6(family))) {
+            none.insert(RawSocket::open(place.link, instance.config().interface.as_str(), family)?);
+        }
+        Ok(())
+    }
+
+    /// The advertisement first, then the lease, to the term of that advertisement.
+    fn advertise(&mut self, instance: &Instance, priority: AdvertPriority, back: &mut Vec<Input<'static>>) {
+        let Some(place) = instance.place() else { return };
+        let Some(socket) = self.sockets.get(&(place.link, raw::is_v6(instance.config().family()))) else { return };
+        let (at, mut sent, mut failed) = (clock::now(), 0, None);
+        let written = instance.advertisements(priority, &mut self.buffer, |endpoints, message| {
+            match socket.send(endpoints, message) {
+                Ok(()) => sent += 1,
+                Err(error) => failed = Some(error),
+            }
+        });
+        self.counters.advertisements += sent;
+        if let Some(error) = failed.map(|error| error.to_string()).or(written.err().map(|error| error.to_string())) {
+            self.counters.unsent += 1;
+            tracing::warn!(instance = %instance.config().name, %error, "an advertisement was not sent");
+        }
+        // With nobody told there is nothing to renew the lease by: it lapses, and a peer takes over.
+        if sent > 0 && priority != AdvertPriority::Resigning {
+            back.push(Input::Sent(at));
+            if instance.holds() {
+                self.renew(instance, Some(at), back);
+            }
+        }
+    }
+
+    fn renew(&mut self, instance: &Instance, anchor: Option<Instant>, back: &mut Vec<Input<'static>>) {
+        let (Some(dead_man), Some(plan), Some(anchor)) = (&mut self.dead_man, instance.plan(), anchor) else { return };
+        let Some(term) = plan.term(anchor) else { return };
+        self.counters.renewals += 1;
+        self.leases.insert(instance.lease().0);
+        match dead_man.renew(&[Lease { id: instance.lease(), term }], clock::now) {
+            Ok(renewal) if renewal.too_late == 0 => {
+                if renewal.reinstalled {
+                    tracing::warn!("somebody removed vipd's nftables; they were made anew");
+                }
+            }
+            Ok(_) => back.push(Input::LeaseLost("the renewal came too late".to_owned())),
+            Err(error @ LeaseError::Stalled { .. }) => back.push(Input::LeaseLost(error.to_string())),
+            // The next advertisement tries again; if that fails too, the lease lapses.
+            Err(error) => tracing::warn!(instance = %instance.config().name, %error, "the lease was not renewed"),
+        }
+    }
+
+    /// The dead-man switch does it in one transaction; without it, only removing the addresses does it.
+    fn silence(&mut self, instance: &Instance, observed: &mut Observed) {
+        let silenced = match &mut self.dead_man {
+            Some(dead_man) if !instance.leased().is_empty() => dead_man.silence(&[instance.lease()]),
+            Some(_) | None => Err(LeaseError::Unanswered),
+        };
+        if silenced.is_err() {
+            let ours = instance.vips().iter().filter(|vip| self.placed.contains(&(vip.link, vip.net)));
+            let mut holder = holder::Holder::default();
+            ours.for_each(|vip| holder.release(vip.clone()));
+            let work = holder.reconcile(observed);
+            self.work(instance, &work, observed, &mut Vec::new());
+        }
+    }
+
+    fn work(
+        &mut self,
+        instance: &Instance,
+        work: &[holder::Effect],
+        observed: &mut Observed,
+        back: &mut Vec<Input<'static>>,
+    ) {
+        let mut requests = Vec::with_capacity(work.len());
+        for effect in work {
+            match effect {
+                holder::Effect::Add(vip) => requests.push(Self::addition(instance, vip)),
+                holder::Effect::Remove(vip) => requests.push(Request::Remove { net: vip.net, link: vip.link }),
+                holder::Effect::PromoteSecondaries { link, on, .. } => {
+                    requests.push(Request::Promote { link: *link, on: *on });
+                }
+                holder::Effect::Announce(_) => {}
+            }
+        }
+        for (request, error) in self.change(&requests, observed) {
+            match request {
+                Request::Add { net, link, .. } => {
+                    let vip = Vip { net, link, dev: instance.config().interface.to_string() };
+                    back.push(Input::AddressRefused(vip, error.to_string()));
+                }
+                Request::Remove { net, .. } => {
+                    tracing::error!(instance = %instance.config().name, %net, %error, "an address was not removed");
+                }
+                Request::Promote { .. } => {
+                    tracing::warn!(instance = %instance.config().name, %error, "promote_secondaries was not set");
+                }
+            }
+        }
+    }
+
+    fn addition(instance: &Instance, vip: &Vip) -> Request {
+        let lifetimes = instance.plan().map(|plan| plan.lifetimes(vip.net.addr().is_ipv6()));
+        Request::Add { net: vip.net, link: vip.link, lifetimes }
+    }
+
+    /// Makes changes, and brings the view of the host up to date with those that were made.
+    fn change(&mut self, requests: &[Request], observed: &mut Observed) -> Vec<(Request, io::Error)> {
+        let mut refused: Vec<(usize, io::Error)> = Vec::new();
+        if let Err(error) = self.changes.carry_out(requests, |at, error| refused.push((at, error))) {
+            tracing::error!(%error, "rtnetlink");
+        }
+        let mut failures = Vec::new();
+        let mut refused = refused.into_iter().peekable();
+        for (at, request) in requests.iter().enumerate() {
+            let error = refused.next_if(|(refused, _)| *refused == at).map(|(_, error)| error);
+            match (request, error) {
+                // Gone is gone, whoever did it, and however the interface went.
+                (Request::Remove { net, link }, Some(error)) if is_gone(&error) => {
+                    self.note_gone(*net, *link, observed)
+                }
+                (_, Some(error)) => failures.push((*request, error)),
+                (Request::Add { net, link, lifetimes }, None) => {
+                    self.placed.insert((*link, *net));
+                    observed.take(kernel::Change::Address(Address {
+                        net: *net,
+                        link: *link,
+                        tag: Some(TAG),
+                        secondary: false,
+                        tentative: false,
+                        duplicate: false,
+                        valid_for: lifetimes.map(|lifetimes| Duration::from_secs(u64::from(lifetimes.valid))),
+                    }));
+                }
+                (Request::Remove { net, link }, None) => self.note_gone(*net, *link, observed),
+                (Request::Promote { .. }, None) => {}
+            }
+        }
+        failures
+    }
+
+    fn note_gone(&mut self, net: IpNet, link: u32, observed: &mut Observed) {
+        self.placed.remove(&(link, net));
+        observed.take(kernel::Change::AddressGone { net, link });
+    }
+
+    fn announce(&mut self, instance: &Instance, addresses: &[IpAddr], observed: &Observed) {
+        let Some(place) = instance.place().cloned() else { return };
+        let frames = addresses.iter().flat_map(|address| crate::announce::round(*address, place.mac, place.router));
+        let mut sent = 0;
+        let result = self.wire(instance, observed).and_then(|wire| {
+            frames.into_iter().try_for_each(|frame| wire.send(&frame).map(|()| sent += 1).map_err(|e| e.to_string()))
+        });
+        self.counters.announcements += sent;
+        if let Err(error) = result {
+            tracing::warn!(instance = %instance.config().name, %error, "an announcement was not sent");
+        }
+    }
+
+    fn wire(&mut self, instance: &Instance, observed: &Observed) -> Result<&mut Wire, String> {
+        let link = instance.place().and_then(|place| observed.link_by_index(place.link));
+        let link = link.ok_or_else(|| "the interface is not ready".to_owned())?;
+        match self.wires.entry(link.index) {
+            Entry::Occupied(open) => Ok(open.into_mut()),
+            Entry::Vacant(none) => Ok(none.insert(Wire::open(link).map_err(|error| error.to_string())?)),
+        }
+    }
+}
+
+/// Whether what was to be removed is not there: no such address, or no such interface.
+fn is_gone(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let codes = [Errno::EADDRNOTAVAIL, Errno::ENODEV, Errno::ENXIO];
+    error.raw_os_error().is_some_and(|code| codes.contains(&Errno::from_raw(code)))
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        let placed: Vec<_> = std::mem::take(&mut self.placed).into_iter().collect();
+        if let Some(dead_man) = &mut self.dead_man {
+            let leases: Vec<_> = self.leases.iter().copied().map(LeaseId).collect();
+            // If it fails, the leases lapse by themselves.
+            let _ = dead_man.silence(&leases);
+        }
+        let requests: Vec<_> = placed.iter().map(|&(link, net)| Request::Remove { net, link }).collect();
+        let mut left = 0;
+        let result = self.changes.carry_out(&requests, |_, error| left += usize::from(!is_gone(&error)));
+        if left == 0
+            && result.is_ok()
+            && let Some(dead_man) = &mut self.dead_man
+        {
+            // With the addresses gone there is nothing to guard.
+            let _ = dead_man.remove();
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What happens to an instance, and what it wants done: plain data.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use vrrp::AdvertPriority;
+use vrrp::wire::Datagram;
+
+use super::event::What;
+use crate::frame::claim::Claim;
+use crate::holder::{self, Vip};
+use crate::lease::Leased;
+
+/// What happens to an instance.
+#[derive(Clone, Debug)]
+pub enum Input<'a> {
+    /// Links or addresses of the host have changed.
+    Observed,
+    /// What it depends on has changed.
+    Depends {
+        /// What is down and must not be.
+        faults: &'a [String],
+        /// Its priority after all weights.
+        priority: vrrp::Priority,
+    },
+    /// An advertisement of its virtual router came in on its interface.
+    Datagram(&'a Datagram<'a>),
+    /// Another host said on its link whose an address is.
+    Claim(Claim),
+    /// Its deadline has come. Harmless when it has not.
+    Timer,
+    /// Somebody wants something of it.
+    Command(Ticket, Command),
+    /// Another member of its sync group became Active.
+    TakeOver,
+    /// Another member of its sync group is no longer Active.
+    StepDown,
+    /// An advertisement of the virtual router was sent at that time.
+    Sent(Instant),
+    /// The kernel would not let it add an address.
+    AddressRefused(Vip, String),
+    /// It cannot hear its peers.
+    Deaf(String),
+    /// The kernel has let go of its addresses, because they were not renewed in time.
+    LeaseLost(String),
+    /// The daemon ends, or the instance is gone from the configuration.
+    Stop,
+}
+
+/// Whom an [`Effect::Answer`] goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What an operator can want of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Hold the addresses of a managed instance.
+    Acquire {
+        /// Even if another host has them.
+        force: bool,
+    },
+    /// Let go of the addresses of a managed instance.
+    Release,
+    /// Give the addresses of an elected instance to a peer.
+    Handover,
+}
+
+/// Why a command is not carried out. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// What is in the way.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// What an instance wants done, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Hear what the peers on its link say.
+    Listen,
+    /// Have the kernel drop everything for its addresses unless they are renewed.
+    Guard,
+    /// Send an advertisement, now; if it is one of an Active router that holds, renew the lease with its term.
+    Advertise(AdvertPriority),
+    /// Renew the lease; with peers: to the term of the last advertisement.
+    Renew,
+    /// The kernel must no longer answer for its addresses when this is done.
+    Silence,
+    /// Guard these no longer: they are gone.
+    Retire(Vec<Leased>),
+    /// Add and remove addresses.
+    Change(Vec<holder::Effect>),
+    /// Give addresses that are there their whole lifetime again.
+    Prolong(Vec<Vip>),
+    /// Tell the neighbours about these once.
+    Announce(Vec<IpAddr>),
+    /// Hear what is said about these on its link.
+    ListenFor(Vec<IpAddr>),
+    /// Put a frame on its link.
+    Send(Vec<u8>),
+    /// Tell whoever listens.
+    Report(What),
+    /// Answer a command.
+    Answer(Ticket, Result<String, Refusal>),
+}

@@ -1,0 +1,92 @@
+//! Why the daemon cannot run.
+
+use std::io;
+use std::path::PathBuf;
+
+use bc_model::exit::Exit;
+use thiserror::Error;
+
+use crate::config::{Config, LoadError};
+use crate::kernel::capability::Capability;
+
+/// Why the daemon cannot run, or could not go on.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// There is no configuration.
+    #[error(transparent)]
+    Config(#[from] LoadError),
+    /// The configuration wants what this version cannot do.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The process may not do what it must.
+    #[error("no permission to {purpose}: {0} is missing", purpose = .0.purpose())]
+    MissingCapability(Capability),
+    /// The system refused something that it cannot go on without.
+    #[error("{what}: {source}")]
+    Kernel {
+        /// What was asked of it.
+        what: &'static str,
+        /// Its answer.
+        source: io::Error,
+    },
+    /// What a dead daemon left could not be removed.
+    #[error("addresses that an earlier vipd left could not be removed: {0}")]
+    Sweep(String),
+    /// The control socket could not be opened.
+    #[error("control socket {}: {source}", path.display())]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl DaemonError {
+    /// What the caller's script gets.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Unsupported(_) => Exit::Usage,
+            Self::MissingCapability(_) | Self::Socket { .. } => Exit::Refused,
+            Self::Kernel { .. } | Self::Sweep(_) => Exit::Failed,
+        }
+    }
+
+    /// What to do about it, when we know.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::MissingCapability(capability) => {
+                Some(format!("run as root, or give the service AmbientCapabilities={capability}"))
+            }
+            Self::Socket { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                Some("stop the other vipd, or give this one another --socket".to_owned())
+            }
+            Self::Socket { path, source } if source.kind() == io::ErrorKind::NotFound => {
+                path.parent().map(|directory| format!("mkdir {}, or name another with --socket", directory.display()))
+            }
+            Self::Config(_) | Self::Unsupported(_) | Self::Kernel { .. } | Self::Sweep(_) | Self::Socket { .. } => None,
+        }
+    }
+}
+
+/// Whether this version can do all that `config` wants.
+///
+/// # Errors
+/// The first thing that it cannot do.
+pub fn supported(config: &Config) -> Result<(), String> {
+    for instance in config.instances.values() {
+        let name = &instance.name;
+        if instance.vrrp().is_some_and(|vrrp| vrrp.virtual_mac) {
+            return Err(format!("instance {name}: virtual-mac = true is not supported yet; leave it out"));
+        }
+        if instance.vrrp().is_some_and(|vrrp| !vrrp.accept) {
+            return Err(format!("instance {name}: accept = false is not supported yet; leave it out"));
+        }
+    }
+    if config.metrics.is_some() {
+        return Err("[metrics] is not supported yet; leave it out".to_owned());
+    }
+    Ok(())
+}

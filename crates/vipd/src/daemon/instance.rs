@@ -1,0 +1,620 @@
+//! One instance: from what happens to what is to be done. Pure; the edge carries it out.
+//!
+//! ```text
+//!                ┌───────────────── Instance::handle(now, observed, input) ────────────────────┐
+//!  input ───────▶│ Router (election) or Managed (operator) ──▶ held or not ──▶ Holder ──▶ work │──▶ effects, in order
+//!  deadline ◀────│        fit to run? (Place, faults)            lease, Announcer, Limiter     │
+//!                └─────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Whatever takes long is cut into pieces, and what is left of it is a deadline like any other: thousands of addresses are
+//! added between adverts, and announced between them.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use pnet::util::MacAddr;
+use vrrp::{Action, Actions, Counters, Priority, Router, Settings, Shutdown, StateName, StepDown, VirtualRouter};
+
+use super::announcer::Announcer;
+use super::effect::{Command, Effect, Input, Refusal, Ticket};
+use super::event::What;
+use super::limiter::Limiter;
+use super::managed::{Held, Managed, Probing};
+use super::place::{self, Place, Unready};
+use crate::config::{self, Mode, OnConflict, Vrrp};
+use crate::frame::claim::{Claim, Manner};
+use crate::holder::{self, Holder, Vip};
+use crate::kernel::Observed;
+use crate::lease::{LeaseId, LeasePlan, Leased};
+use crate::probe::Verdict;
+
+mod elected;
+mod operated;
+
+/// Changes of addresses that are made in one go.
+const CHUNK: usize = 128;
+/// How often another host's claim leads to an event and an announcement.
+const DEFENCE: Duration = Duration::from_secs(1);
+/// How soon a socket that could not be opened is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// One instance.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    config: config::Instance,
+    plan: Option<LeasePlan>,
+    /// What the dead-man switch knows its addresses by.
+    lease: LeaseId,
+    /// Time 0 of the router's clock.
+    origin: Instant,
+    place: Result<Place, Unready>,
+    brain: Brain,
+    /// What is down and must not be.
+    faults: Vec<String>,
+    /// Why it cannot hear its peers, and when to try again.
+    deaf: Option<(String, Instant)>,
+    /// Reported when it changes.
+    waiting_for: Option<String>,
+    /// Its addresses at its place.
+    vips: Vec<Vip>,
+    leased: Vec<Leased>,
+    /// Guarded until they have been removed.
+    retiring: Vec<Leased>,
+    holder: Holder,
+    /// Whether the addresses are to be there.
+    held: bool,
+    /// What of the holder's work is left.
+    work: VecDeque<holder::Effect>,
+    /// When the addresses get their whole lifetime again, and from which on.
+    prolong: Option<(Instant, usize)>,
+    announcer: Announcer,
+    restores: Limiter,
+    defence: Limiter,
+    /// When the last advertisement went out.
+    anchor: Option<Instant>,
+    counters: Counters,
+    since: Instant,
+}
+
+/// Who decides.
+#[derive(Clone, Debug)]
+enum Brain {
+    /// The protocol.
+    Elected(Box<Elected>),
+    /// An operator.
+    Managed(Managed),
+}
+
+#[derive(Clone, Debug)]
+struct Elected {
+    router: Router,
+    /// What of the configuration is not the router's.
+    config: Vrrp,
+    /// After all weights.
+    priority: Priority,
+    addresses: Advertised,
+}
+
+/// The advertised addresses in the form of the wire.
+#[derive(Clone, Debug)]
+enum Advertised {
+    V4(Vec<[u8; 4]>),
+    V6(Vec<[u8; 16]>),
+}
+
+impl Instance {
+    /// An instance that has not begun. `plan` is what the kernel is to enforce, `now` the start of its clock.
+    #[must_use]
+    pub fn new(config: config::Instance, plan: Option<LeasePlan>, lease: LeaseId, now: Instant) -> Self {
+        let brain = match &config.mode {
+            Mode::Managed => Brain::Managed(Managed::Released),
+            Mode::Vrrp(vrrp) => Brain::Elected(Box::new(Elected::new(&config, vrrp))),
+        };
+        Self {
+            restores: Limiter::new(config.restore_limit as usize, Duration::from_secs(60)),
+            defence: Limiter::new(1, DEFENCE),
+            place: Err(Unready::Missing),
+            faults: Vec::new(),
+            deaf: None,
+            waiting_for: None,
+            vips: Vec::new(),
+            leased: Vec::new(),
+            retiring: Vec::new(),
+            holder: Holder::default(),
+            held: false,
+            work: VecDeque::new(),
+            prolong: None,
+            announcer: Announcer::default(),
+            anchor: None,
+            counters: Counters::ZERO,
+            since: now,
+            origin: now,
+            config,
+            plan,
+            lease,
+            brain,
+        }
+    }
+
+    /// Takes one input, and puts what is to be done into `out`, in order.
+    pub fn handle(&mut self, now: Instant, observed: &Observed, input: Input<'_>, out: &mut Vec<Effect>) {
+        match input {
+            Input::Observed => self.observe(now, observed, out),
+            Input::Depends { faults, priority } => self.depend(now, observed, faults, priority, out),
+            Input::Datagram(datagram) => self.hear(now, observed, datagram, out),
+            Input::Claim(claim) => self.meet(now, observed, claim, out),
+            Input::Timer => self.tick(now, observed, out),
+            Input::Command(ticket, command) => self.obey(now, observed, ticket, command, out),
+            Input::TakeOver => self.ask_router(now, observed, vrrp::Input::TakeOver, out),
+            Input::StepDown => self.ask_router(now, observed, vrrp::Input::StepDown(StepDown::SyncGroup), out),
+            Input::Sent(at) => self.anchor = Some(at),
+            Input::AddressRefused(vip, error) => {
+                if self.held {
+                    out.push(Effect::Report(What::AddressLost { addresses: vec![vip.net], reason: error.clone() }));
+                    self.give_up(now, observed, StepDown::AddressLost, &error, out);
+                }
+            }
+            Input::Deaf(why) => {
+                self.deaf = Some((why, now + RETRY));
+                self.govern(now, observed, out);
+            }
+            Input::LeaseLost(why) => {
+                out.push(Effect::Report(What::Failed { what: "renewing the lease".into(), error: why }));
+                self.step_back(now, observed, out);
+            }
+            Input::Stop => self.stop(now, observed, out),
+        }
+    }
+
+    /// When to call [`handle`](Self::handle) with [`Input::Timer`].
+    #[must_use]
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let brain = match &self.brain {
+            Brain::Elected(elected) => elected.router.deadline().map(|at| self.to_clock(at)),
+            Brain::Managed(managed) => managed.deadline(),
+        };
+        let work = (!self.work.is_empty()).then_some(now);
+        let deaf = self.deaf.as_ref().map(|(_, again)| *again);
+        let prolong = self.prolong.map(|(at, _)| at).filter(|_| self.work.is_empty());
+        [brain, work, deaf, prolong, self.announcer.deadline()].into_iter().flatten().min()
+    }
+
+    /// Whether nothing is left to do after [`Input::Stop`].
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.work.is_empty() && !self.held
+    }
+
+    /// Whether it must hear what other hosts say about its addresses.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        self.held || matches!(self.brain, Brain::Managed(Managed::Probing(_)))
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub const fn config(&self) -> &config::Instance {
+        &self.config
+    }
+
+    /// Its interface, if that can carry it.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref().ok()
+    }
+
+    /// Its addresses on its interface; empty as long as it has none.
+    #[must_use]
+    pub fn vips(&self) -> &[Vip] {
+        &self.vips
+    }
+
+    /// The same as the lease knows them; empty without a lease.
+    #[must_use]
+    pub fn leased(&self) -> &[Leased] {
+        if self.plan.is_some() { &self.leased } else { &[] }
+    }
+
+    /// The lease of all of them.
+    #[must_use]
+    pub const fn lease(&self) -> LeaseId {
+        self.lease
+    }
+
+    /// What the kernel enforces.
+    #[must_use]
+    pub const fn plan(&self) -> Option<&LeasePlan> {
+        self.plan.as_ref()
+    }
+
+    /// Whether the addresses are to be there.
+    #[must_use]
+    pub const fn holds(&self) -> bool {
+        self.held
+    }
+
+    /// From when the term of a lease that is renewed `now` counts: from the last advertisement, if there are peers.
+    #[must_use]
+    pub fn anchor(&self, now: Instant) -> Option<Instant> {
+        match self.brain {
+            Brain::Elected(_) => self.anchor,
+            Brain::Managed(_) => Some(now),
+        }
+    }
+
+    /// What became of the packets that came in for it.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Its state, in the words of RFC 9568; a managed instance that holds is Active, else Backup.
+    #[must_use]
+    pub fn state(&self) -> StateName {
+        match &self.brain {
+            Brain::Elected(elected) => elected.router.state().name(),
+            Brain::Managed(Managed::Held(_)) => StateName::Active,
+            Brain::Managed(Managed::Released | Managed::Probing(_) | Managed::Parked) => StateName::Backup,
+        }
+    }
+
+    /// Since when.
+    #[must_use]
+    pub const fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// What it waits for, if it cannot run.
+    #[must_use]
+    pub fn waiting_for(&self) -> Option<&str> {
+        self.waiting_for.as_deref()
+    }
+
+    /// Its priority after all weights; a managed instance has none.
+    #[must_use]
+    pub fn priority(&self) -> Option<Priority> {
+        match &self.brain {
+            Brain::Elected(elected) => Some(elected.priority),
+            Brain::Managed(_) => None,
+        }
+    }
+
+    /// The router that is Active, as far as we have heard.
+    #[must_use]
+    pub fn heard(&self) -> Option<IpAddr> {
+        match &self.brain {
+            Brain::Elected(elected) => match elected.router.state() {
+                vrrp::State::Backup(backup) => backup.heard.map(|heard| heard.source),
+                vrrp::State::Initialize | vrrp::State::Active(_) => None,
+            },
+            Brain::Managed(_) => None,
+        }
+    }
+
+    /// Takes another configuration of the same instance, and keeps its state.
+    ///
+    /// Addresses that are in both stay; the others come or go.
+    pub fn reconfigure(
+        &mut self,
+        now: Instant,
+        observed: &Observed,
+        config: config::Instance,
+        plan: Option<LeasePlan>,
+        out: &mut Vec<Effect>,
+    ) {
+        let before = std::mem::take(&mut self.vips);
+        let restarts = self.restores.clone();
+        self.restores = if config.restore_limit == self.config.restore_limit {
+            restarts
+        } else {
+            Limiter::new(config.restore_limit as usize, Duration::from_secs(60))
+        };
+        (self.config, self.plan) = (config, plan);
+        if let (Brain::Elected(elected), Mode::Vrrp(vrrp)) = (&mut self.brain, &self.config.mode) {
+            elected.reconfigure(&self.config, vrrp);
+        }
+        if let Ok(place) = place::find(&self.config, observed) {
+            self.settle(place);
+        }
+        for gone in before.iter().filter(|vip| !self.vips.contains(vip)) {
+            self.holder.release(gone.clone());
+            self.retiring.push(Leased::new(gone.net.addr(), gone.link));
+        }
+        if !self.leased().is_empty() {
+            out.push(Effect::Guard);
+        }
+        if self.held {
+            self.vips.iter().for_each(|vip| self.holder.hold(vip.clone()));
+            out.push(Effect::Renew);
+        }
+        self.plan_work(observed);
+        self.prolong = self.next_prolongation(now);
+        self.govern(now, observed, out);
+    }
+
+    // ── what the host is like ─────────────────────────────────────────────────────────────────────────────────────
+
+    fn observe(&mut self, now: Instant, observed: &Observed, out: &mut Vec<Effect>) {
+        let found = place::find(&self.config, observed);
+        let moved = match (&self.place, &found) {
+            (Ok(before), Ok(after)) => before.link != after.link || before.mac != after.mac,
+            (Ok(_), Err(_)) | (Err(_), Ok(_)) => true,
+            (Err(before), Err(after)) => before != after,
+        };
+        if moved {
+            // Out of the old place first, with its addresses, before there is a new one.
+            if self.place.is_ok() {
+                self.place = Err(found.as_ref().err().copied().unwrap_or(Unready::Missing));
+                self.govern(now, observed, out);
+            }
+            match found {
+                Ok(place) => self.settle(place),
+                Err(unready) => self.place = Err(unready),
+            }
+        } else if let Ok(place) = found {
+            self.place = Ok(place);
+        }
+        self.govern(now, observed, out);
+        self.look_after(now, observed, out);
+    }
+
+    /// Makes a home of an interface.
+    fn settle(&mut self, place: Place) {
+        let dev = self.config.interface.to_string();
+        self.vips = self.config.held().map(|net| Vip { net, link: place.link, dev: dev.clone() }).collect();
+        self.leased = self.vips.iter().map(|vip| Leased::new(vip.net.addr(), vip.link)).collect();
+        self.place = Ok(place);
+    }
+
+    /// Begins, ends or goes on, by whether it can run.
+    fn govern(&mut self, now: Instant, observed: &Observed, out: &mut Vec<Effect>) {
+        let obstacle = match (&self.place, &self.deaf, self.faults.first()) {
+            (Err(unready), _, _) => Some((unready.to_string(), Shutdown::InterfaceDown)),
+            (Ok(_), Some((why, _)), _) => Some((why.clone(), Shutdown::Fault)),
+            (Ok(_), None, Some(fault)) => Some((fault.clone(), Shutdown::Fault)),
+            (Ok(_), None, None) => None,
+        };
+        let reason = obstacle.as_ref().map(|(reason, _)| reason.clone());
+        if reason != self.waiting_for {
+            if let Some(reason) = reason.clone() {
+                out.push(Effect::Report(What::Waiting { reason }));
+            }
+            self.waiting_for = reason;
+        }
+        let why = obstacle.map(|(_, why)| why);
+        match &self.brain {
+            Brain::Elected(_) => self.govern_router(now, observed, why, out),
+            Brain::Managed(_) => self.govern_managed(now, observed, why, out),
+        }
+    }
+
+    fn depend(
+        &mut self,
+        now: Instant,
+        observed: &Observed,
+        faults: &[String],
+        priority: Priority,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.faults != faults {
+            self.faults = faults.to_vec();
+        }
+        if let Brain::Elected(elected) = &mut self.brain
+            && elected.priority != priority
+        {
+            let from = std::mem::replace(&mut elected.priority, priority).get();
+            out.push(Effect::Report(What::Priority { from, to: priority.get() }));
+        }
+        self.govern(now, observed, out);
+    }
+
+    // ── holding ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// The addresses are to be there.
+    fn acquire(&mut self, now: Instant, observed: &Observed, out: &mut Vec<Effect>) {
+        self.held = true;
+        self.retiring.clear();
+        self.vips.iter().for_each(|vip| self.holder.hold(vip.clone()));
+        if !self.leased().is_empty() {
+            out.push(Effect::Guard);
+            out.push(Effect::Renew);
+        }
+        self.announcer.begin(now);
+        let there = |vip: &&Vip| observed.addresses.iter().any(|address| vip.is(address));
+        if self.vips.len() <= observed.addresses.len() {
+            self.announcer.placed(self.vips.iter().filter(there).map(|vip| vip.net.addr()));
+        }
+        self.plan_work(observed);
+        self.prolong = self.next_prolongation(now);
+    }
+
+    /// The addresses must not be there: silent at once, removed soon.
+    fn release(&mut self, observed: &Observed, out: &mut Vec<Effect>) {
+        self.announcer.cancel();
+        self.prolong = None;
+        if std::mem::replace(&mut self.held, false) {
+            out.push(Effect::Silence);
+        }
+        // The owner's addresses are the interface's own.
+        if self.priority().is_none_or(|priority| !priority.is_owner()) {
+            self.vips.iter().for_each(|vip| self.holder.release(vip.clone()));
+        }
+        self.plan_work(observed);
+    }
+
+    /// What is left to do after what has been observed. Announcing is the announcer's.
+    fn plan_work(&mut self, observed: &Observed) {
+        let work = self.holder.reconcile(observed).into_iter();
+        self.work = work.filter(|effect| !matches!(effect, holder::Effect::Announce(_))).collect();
+        if self.work.is_empty() {
+            self.announcer.complete();
+        }
+    }
+
+    fn next_prolongation(&self, now: Instant) -> Option<(Instant, usize)> {
+        self.plan.filter(|_| self.held).map(|plan| (now + plan.renew_address_every, 0))
+    }
+
+    /// Somebody else may have removed addresses that we hold.
+    fn look_after(&mut self, now: Instant, observed: &Observed, out: &mut Vec<Effect>) {
+        if !self.held || !self.work.is_empty() {
+            return;
+        }
+        self.plan_work(observed);
+        let missing: Vec<_> = self
+            .work
+            .iter()
+            .filter_map(|effect| if let holder::Effect::Add(vip) = effect { Some(vip.net) } else { None })
+            .collect();
+        if missing.is_empty() {
+            return;
+        }
+        if self.restores.admit(now) {
+            out.push(Effect::Report(What::Restored { addresses: missing }));
+            self.announcer.begin(now);
+        } else {
+            let reason = "somebody else removes them, more often than restore-limit allows";
+            out.push(Effect::Report(What::AddressLost { addresses: missing, reason: reason.into() }));
+            self.give_up(now, observed, StepDown::AddressLost, reason, out);
+        }
+    }
+
+    /// Another host says that an address is its own.
+    fn meet(&mut self, now: Instant, observed: &Observed, claim: Claim, out: &mut Vec<Effect>) {
+        if let Brain::Managed(Managed::Probing(probing)) = &mut self.brain {
+            probing.hear(claim);
+            self.tick(now, observed, out);
+        }
+        let ours = self.vips.iter().any(|vip| vip.net.addr() == claim.address);
+        // The kernel answers a probe, and that settles it.
+        if !self.held || !ours || claim.manner == Manner::Probing || is_own(claim.mac, observed, self.virtual_mac()) {
+            return;
+        }
+        if !self.defence.admit(now) {
+            return;
+        }
+        out.push(Effect::Report(What::Conflict {
+            address: claim.address,
+            mac: claim.mac.to_string(),
+            how: claim.manner.as_str().to_owned(),
+        }));
+        match self.config.on_conflict {
+            OnConflict::Defend => {
+                self.announcer.begin(now);
+                self.announcer.placed([claim.address]);
+                self.announcer.complete();
+            }
+            OnConflict::Release => {
+                let why = format!("{} is in use by {}", claim.address, claim.mac);
+                self.give_up(now, observed, StepDown::AddressConflict, &why, out);
+            }
+        }
+    }
+
+    /// The virtual router's MAC address: another router of ours may use it, so it is nobody else's.
+    fn virtual_mac(&self) -> Option<MacAddr> {
+        self.config.vrrp().filter(|vrrp| vrrp.virtual_mac).map(|vrrp| vrrp.vrid.mac(self.config.family()).into())
+    }
+
+    /// Lets go for good: an election goes on without us, an operator must decide anew.
+    fn give_up(&mut self, now: Instant, observed: &Observed, why: StepDown, reason: &str, out: &mut Vec<Effect>) {
+        match self.brain {
+            Brain::Elected(_) => self.ask_router(now, observed, vrrp::Input::StepDown(why), out),
+            Brain::Managed(_) => self.withdraw(now, observed, Managed::Released, reason, out),
+        }
+    }
+
+    /// We did not run for too long: let go, and look again before holding.
+    fn step_back(&mut self, now: Instant, observed: &Observed, out: &mut Vec<Effect>) {
+        match self.brain {
+            Brain::Elected(_) => self.ask_router(now, observed, vrrp::Input::LateWakeup, out),
+            Brain::Managed(_) => {
+                self.withdraw(now, observed, Managed::Parked, "was not running for longer than the lease", out);
+                self.govern(now, observed, out);
+            }
+        }
+    }
+
+    fn stop(&mut self, now: Instant, observed: &Observed, out: &mut Vec<Effect>) {
+        match self.brain {
+            Brain::Elected(_) => self.ask_router(now, observed, vrrp::Input::Shutdown(Shutdown::Stopped), out),
+            Brain::Managed(_) => self.withdraw(now, observed, Managed::Released, "stopped", out),
+        }
+        // What a predecessor left goes too.
+        self.release(observed, out);
+    }
+
+    // ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn tick(&mut self, now: Instant, observed: &Observed, out: &mut Vec<Effect>) {
+        match &self.brain {
+            Brain::Elected(_) => self.ask_router(now, observed, vrrp::Input::Timer, out),
+            Brain::Managed(_) => self.tick_managed(now, observed, out),
+        }
+        if self.deaf.as_ref().is_some_and(|(_, again)| *again <= now) {
+            self.deaf = None;
+            self.govern(now, observed, out);
+        }
+        self.do_work(out);
+        self.prolong_some(now, out);
+        let burst = self.announcer.take(now);
+        if !burst.is_empty() {
+            out.push(Effect::Announce(burst));
+        }
+    }
+
+    /// A piece of the holder's work.
+    fn do_work(&mut self, out: &mut Vec<Effect>) {
+        if self.work.is_empty() {
+            return;
+        }
+        let chunk: Vec<_> = self.work.drain(..self.work.len().min(CHUNK)).collect();
+        if self.held {
+            let added = |effect: &holder::Effect| match effect {
+                holder::Effect::Add(vip) => Some(vip.net.addr()),
+                holder::Effect::Announce(_) | holder::Effect::Remove(_) | holder::Effect::PromoteSecondaries { .. } => {
+                    None
+                }
+            };
+            self.announcer.placed(chunk.iter().filter_map(added));
+        }
+        out.push(Effect::Change(chunk));
+        if self.work.is_empty() {
+            self.announcer.complete();
+            self.settled(out);
+        }
+    }
+
+    /// Gives some addresses their whole lifetime again; the others in the next turns.
+    fn prolong_some(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let (Some((at, from)), Some(plan), true) = (self.prolong, self.plan, self.work.is_empty()) else { return };
+        if now < at {
+            return;
+        }
+        let some: Vec<_> = self.vips.iter().skip(from).take(CHUNK).cloned().collect();
+        let next = from + some.len();
+        if !some.is_empty() {
+            out.push(Effect::Prolong(some));
+        }
+        self.prolong = Some(if next < self.vips.len() { (at, next) } else { (now + plan.renew_address_every, 0) });
+    }
+
+    fn transition(&mut self, now: Instant, from: StateName, to: StateName, reason: String, out: &mut Vec<Effect>) {
+        self.since = now;
+        out.push(Effect::Report(What::Transition { from: from.to_string(), to: to.to_string(), reason }));
+    }
+
+    fn to_clock(&self, at: vrrp::Instant) -> Instant {
+        self.origin + Duration::from_nanos(at.as_nanos())
+    }
+}
+
+/// Whether this host itself has that hardware address.
+fn is_own(mac: MacAddr, observed: &Observed, virtual_mac: Option<MacAddr>) -> bool {
+    virtual_mac == Some(mac) || observed.links.iter().any(|link| link.mac == Some(mac))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! At most so many times within so long. Pure.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Lets something happen `limit` times within `window`, whenever the window begins.
+#[derive(Clone, Debug)]
+pub struct Limiter {
+    limit: usize,
+    window: Duration,
+    happened: VecDeque<Instant>,
+}
+
+impl Limiter {
+    /// Nothing has happened yet.
+    #[must_use]
+    pub const fn new(limit: usize, window: Duration) -> Self {
+        Self { limit, window, happened: VecDeque::new() }
+    }
+
+    /// Whether it may happen `now`; if so it has happened.
+    pub fn admit(&mut self, now: Instant) -> bool {
+        while self.happened.front().is_some_and(|&first| first + self.window <= now) {
+            self.happened.pop_front();
+        }
+        let admitted = self.happened.len() < self.limit;
+        if admitted {
+            self.happened.push_back(now);
+        }
+        admitted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test picks its start of time")]
+
+    use super::*;
+
+    #[test]
+    fn the_window_moves() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut limiter = Limiter::new(2, Duration::from_secs(60));
+        let admitted = [0, 30, 59, 60, 61, 90].map(|seconds| limiter.admit(at(seconds)));
+        assert_eq!(admitted, [true, true, false, true, false, true]);
+        assert!(!Limiter::new(0, Duration::from_secs(60)).admit(start), "never is never");
+    }
+}

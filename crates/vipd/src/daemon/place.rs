@@ -1,0 +1,120 @@
+//! Whether an interface can carry an instance now, and what the instance must know of it. Pure.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use pnet::util::MacAddr;
+use vrrp::Family;
+
+use crate::config::{Instance, PeerSet};
+use crate::kernel::{Address, Link, Observed};
+
+/// An interface that can carry the instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Number of the interface.
+    pub link: u32,
+    /// Its hardware address.
+    pub mac: MacAddr,
+    /// Our primary IPvX address there: source of advertisements, and tie-break.
+    pub primary: IpAddr,
+    /// The host routes IPv6 there.
+    pub router: bool,
+}
+
+/// Why the interface cannot carry the instance now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unready {
+    /// It does not exist yet.
+    Missing,
+    /// Nothing on it could be told where an address is.
+    NotEthernet,
+    /// `IFF_UP` is missing.
+    Down,
+    /// The cable is out.
+    NoCarrier,
+    /// IPv6 is switched off there.
+    Ipv6Disabled,
+    /// It has no address to advertise from.
+    NoPrimary(Family),
+    /// It does not have the configured source address.
+    NoSource(IpAddr),
+}
+
+impl fmt::Display for Unready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("the interface does not exist"),
+            Self::NotEthernet => f.write_str("the interface is not Ethernet"),
+            Self::Down => f.write_str("the interface is down"),
+            Self::NoCarrier => f.write_str("the interface has no carrier"),
+            Self::Ipv6Disabled => f.write_str("IPv6 is switched off on the interface"),
+            Self::NoPrimary(Family::V4) => f.write_str("the interface has no IPv4 address of its own"),
+            Self::NoPrimary(Family::V6) => f.write_str("the interface has no link-local IPv6 address of its own"),
+            Self::NoSource(source) => write!(f, "the interface does not have the source address {source}"),
+        }
+    }
+}
+
+/// Where `instance` is to live.
+///
+/// # Errors
+/// The first thing that is missing.
+pub fn find(instance: &Instance, observed: &Observed) -> Result<Place, Unready> {
+    let link = observed.link(instance.interface.as_str()).ok_or(Unready::Missing)?;
+    let mac = link.mac.filter(|_| link.ethernet).ok_or(Unready::NotEthernet)?;
+    if !link.up {
+        return Err(Unready::Down);
+    }
+    if !link.carrier {
+        return Err(Unready::NoCarrier);
+    }
+    if instance.family() == Family::V6 && link.disables_ipv6 {
+        return Err(Unready::Ipv6Disabled);
+    }
+    Ok(Place { link: link.index, mac, primary: primary(instance, link, observed)?, router: link.forwards_ipv6 })
+}
+
+/// Whether the interface `name` is up and has carrier.
+#[must_use]
+pub fn is_up(name: &str, observed: &Observed) -> bool {
+    observed.link(name).is_some_and(|link| link.up && link.carrier)
+}
+
+/// The interface's own first address: never a virtual one, for IPv6 the link-local one (RFC 9568 §5.1.1.1, §5.1.2.1).
+fn primary(instance: &Instance, link: &Link, observed: &Observed) -> Result<IpAddr, Unready> {
+    let family = instance.family();
+    if let Some(source) = instance.vrrp().and_then(|vrrp| match &vrrp.peers {
+        PeerSet::Multicast => None,
+        PeerSet::Unicast(unicast) => unicast.source,
+    }) {
+        let has_it = observed.on(link.index).any(|address| address.net.addr() == source && answers(address));
+        return if has_it { Ok(source) } else { Err(Unready::NoSource(source)) };
+    }
+    let owner = instance.vrrp().is_some_and(|vrrp| vrrp.priority.is_owner());
+    let is_virtual =
+        |address: &Address| address.is_ours() || instance.held().any(|net| net.addr() == address.net.addr());
+    let fits = |address: &&Address| match address.net.addr() {
+        IpAddr::V4(_) => family == Family::V4,
+        IpAddr::V6(v6) => family == Family::V6 && v6.is_unicast_link_local() && answers(address),
+    };
+    let candidates = || observed.on(link.index).filter(fits);
+    candidates()
+        .find(|address| !is_virtual(address))
+        .or_else(|| candidates().find(|_| owner))
+        .map(|address| address.net.addr())
+        // A managed address speaks to no peers.
+        .or_else(|| instance.vrrp().is_none().then(|| unspecified(family)))
+        .ok_or(Unready::NoPrimary(family))
+}
+
+const fn answers(address: &Address) -> bool {
+    !address.tentative && !address.duplicate
+}
+
+const fn unspecified(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        Family::V6 => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+    }
+}

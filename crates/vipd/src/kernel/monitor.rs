@@ -1,0 +1,65 @@
+//! What changes about links and addresses, as the kernel tells it (rtnetlink(7), multicast groups).
+
+use std::io;
+
+use futures_util::StreamExt as _;
+use netlink_packet_core::NetlinkPayload;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::MulticastGroup;
+
+use super::Change;
+use super::netlink::{self, Netlink};
+
+/// An ear at the kernel. Needs no privilege.
+pub struct Monitor {
+    messages: futures_util::stream::BoxStream<'static, Change>,
+}
+
+impl Monitor {
+    /// Listens from now on, in the network namespace of the calling thread; must be called within a tokio runtime. What
+    /// the connection observes afterwards misses nothing that the ear does not hear.
+    ///
+    /// # Errors
+    /// What socket(2) says.
+    pub fn open() -> io::Result<(Self, Netlink)> {
+        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+        let (connection, handle, messages) = rtnetlink::new_multicast_connection(&groups)?;
+        tokio::spawn(connection);
+        let changes = messages.filter_map(|(message, _)| std::future::ready(change(message.payload)));
+        Ok((Self { messages: changes.boxed() }, Netlink::of(handle)))
+    }
+
+    /// The next change; never `None` as long as the kernel speaks to us. Cancel safe.
+    pub async fn next(&mut self) -> Option<Change> {
+        self.messages.next().await
+    }
+
+    /// The next change, if one is there already.
+    pub fn try_next(&mut self) -> Option<Change> {
+        futures_util::FutureExt::now_or_never(self.messages.next()).flatten()
+    }
+}
+
+fn change(payload: NetlinkPayload<RouteNetlinkMessage>) -> Option<Change> {
+    match payload {
+        // A bridge says something about its ports in messages of its own family.
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message))
+            if message.header.interface_family == AddressFamily::Unspec =>
+        {
+            Some(Change::Link(netlink::link(&message, std::slice::from_ref(&message))))
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(message))
+            if message.header.interface_family == AddressFamily::Unspec =>
+        {
+            Some(Change::LinkGone(message.header.index))
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(message)) => {
+            netlink::address(&message).map(Change::Address)
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(message)) => {
+            netlink::address(&message).map(|gone| Change::AddressGone { net: gone.net, link: gone.link })
+        }
+        NetlinkPayload::Overrun(_) => Some(Change::Lost),
+        _ => None,
+    }
+}

@@ -1,0 +1,33 @@
+//! `vipd run`: the daemon, from its configuration to its end.
+
+use std::path::PathBuf;
+
+use crate::config::Config;
+use crate::daemon::error::supported;
+use crate::daemon::{DaemonError, Service};
+use crate::kernel::capability::Capability;
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// The control socket, if not the one that the file names.
+    pub socket: Option<PathBuf>,
+}
+
+/// Runs until a signal says stop.
+///
+/// # Errors
+/// Anything in [`DaemonError`]; nothing is held any more.
+pub async fn run(request: Request) -> Result<(), DaemonError> {
+    let Request { config: file, socket } = request;
+    let config = Config::load(&file)?;
+    supported(&config).map_err(DaemonError::Unsupported)?;
+    for capability in [Capability::NetAdmin, Capability::NetRaw] {
+        if !capability.is_effective() {
+            return Err(DaemonError::MissingCapability(capability));
+        }
+    }
+    Service::start(file, config, socket).await?.run().await
+}
