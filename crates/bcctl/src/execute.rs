@@ -8,6 +8,7 @@
 //!    before it ───┴──▶ every step that had begun is put back, last first ──▶ undone (1), or half-way (4) if something stays
 //! ```
 
+mod look;
 mod undo;
 
 use std::collections::BTreeMap;
@@ -19,13 +20,11 @@ use bc_model::journal::{Event, Journal, Outcome};
 use crate::clock::Clock;
 use crate::command::{Command, harmless};
 use crate::hosts::{Hosts, Output};
-use crate::judge::{Check, Evidence, Verdict, judge};
-use crate::steps::{Step, When};
+use crate::judge::{Evidence, Verdict, judge};
+use crate::steps::Step;
 
-/// How long one look may take; a step's own time may be longer.
-const LOOK: Duration = Duration::from_secs(20);
-/// Pauses between looks: the first, and the longest.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+/// How long the condition of a step may still come true after its command has failed.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// How an execution ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +118,7 @@ impl Execution<'_> {
             // The promotion may have happened, and then nothing before it may be done again.
             first = steps.iter().position(|step| step.point_of_no_return).unwrap_or_default();
             let step = &steps[first];
-            match self.watch(first, steps, &facts, step.timeout, true) {
+            match self.settled(step, &facts) {
                 Verdict::True(evidence) => {
                     self.skip(first, steps, evidence, &mut facts)?;
                     first += 1;
@@ -206,7 +205,7 @@ impl Execution<'_> {
             Verdict::False(_) | Verdict::Unknown(_) => {}
         }
         for check in &step.require {
-            match self.steady_look(check, facts) {
+            match self.steady(std::slice::from_ref(check), facts, step.timeout) {
                 Verdict::True(evidence) => facts.extend(evidence.facts),
                 Verdict::False(words) => return early(format!("what has to hold before it does not: {words}")),
                 Verdict::Unknown(words) => return early(format!("cannot look: {words}")),
@@ -249,9 +248,10 @@ impl Execution<'_> {
             });
         }
         let left = step.timeout.saturating_sub(self.clock.now().saturating_sub(start));
-        // A command that says that it failed is believed, unless what it was for is true.
-        let left = if refused.is_some() { Duration::ZERO } else { left };
-        match self.watch_from(index, steps, facts, start, left) {
+        // A command that says that it failed is believed, unless what it was for comes true: the same command of a bcctl
+        // that was killed may be at work.
+        let left = if refused.is_some() { left.min(GRACE) } else { left };
+        match self.watch(index, steps, facts, start, left) {
             Verdict::True(evidence) => {
                 let took = self.clock.now().saturating_sub(start);
                 self.done(index, steps, evidence, took, facts).map(Ok)
@@ -260,28 +260,6 @@ impl Execution<'_> {
                 Some(output) => output.complaint(),
                 None => format!("not within {} s; last seen: {words}", step.timeout.as_secs()),
             }),
-        }
-    }
-
-    /// Whether a step has nothing to do, by its own condition or by that of the step that ends it on purpose.
-    fn holds_already(&mut self, index: usize, steps: &[Step], facts: &BTreeMap<String, String>) -> Verdict {
-        let step = &steps[index];
-        let own = match step.when {
-            When::Needed => self.steady(&step.checks, facts),
-            When::Always => Verdict::False(String::new()),
-        };
-        if matches!(own, Verdict::True(_)) {
-            return own;
-        }
-        let Some(later) = step.superseded_by.and_then(|id| steps.iter().position(|step| step.id == id)) else {
-            return own;
-        };
-        match self.holds_already(later, steps, facts) {
-            Verdict::True(_) => {
-                let words = format!("superseded by {}", steps[later].id);
-                Verdict::True(Evidence { words, ..Evidence::default() })
-            }
-            _ => own,
         }
     }
 
@@ -321,120 +299,6 @@ impl Execution<'_> {
         (self.tell)(Progress::Done { number: index + 1, of: steps.len(), step, elapsed, evidence: &evidence.words });
         facts.extend(evidence.facts);
         Ok(())
-    }
-
-    /// Looks until the checks hold or `limit` is over; with `definite`, also until they are seen not to hold.
-    fn watch(
-        &mut self,
-        index: usize,
-        steps: &[Step],
-        facts: &BTreeMap<String, String>,
-        limit: Duration,
-        definite: bool,
-    ) -> Verdict {
-        let start = self.clock.now();
-        let mut pause = PAUSE.0;
-        loop {
-            let verdict = self.look_all(&steps[index].checks, facts);
-            let over = self.clock.now().saturating_sub(start) >= limit;
-            if over || matches!(verdict, Verdict::True(_)) || (definite && matches!(verdict, Verdict::False(_))) {
-                return verdict;
-            }
-            self.clock.pause(pause);
-            pause = (pause * 2).min(PAUSE.1);
-        }
-    }
-
-    /// Looks until the checks hold or `limit` is over, and says what is waited for.
-    fn watch_from(
-        &mut self,
-        index: usize,
-        steps: &[Step],
-        facts: &BTreeMap<String, String>,
-        start: Duration,
-        limit: Duration,
-    ) -> Verdict {
-        let begin = self.clock.now();
-        let step = &steps[index];
-        let mut pause = PAUSE.0;
-        loop {
-            let verdict = self.look_all(&step.checks, facts);
-            let now = self.clock.now();
-            match &verdict {
-                Verdict::True(_) => return verdict,
-                Verdict::False(words) | Verdict::Unknown(words) => {
-                    if now.saturating_sub(begin) >= limit {
-                        return verdict;
-                    }
-                    let elapsed = now.saturating_sub(start);
-                    (self.tell)(Progress::Waiting {
-                        number: index + 1,
-                        of: steps.len(),
-                        step,
-                        elapsed,
-                        last_seen: words,
-                    });
-                }
-            }
-            self.clock.pause(pause);
-            pause = (pause * 2).min(PAUSE.1);
-        }
-    }
-
-    /// All checks; the first that does not hold decides.
-    fn look_all(&mut self, checks: &[Check], facts: &BTreeMap<String, String>) -> Verdict {
-        self.all(checks, facts, Self::look)
-    }
-
-    fn steady(&mut self, checks: &[Check], facts: &BTreeMap<String, String>) -> Verdict {
-        self.all(checks, facts, Self::steady_look)
-    }
-
-    fn all(
-        &mut self,
-        checks: &[Check],
-        facts: &BTreeMap<String, String>,
-        look: fn(&mut Self, &Check, &BTreeMap<String, String>) -> Verdict,
-    ) -> Verdict {
-        let mut sum = Evidence::default();
-        for check in checks {
-            match look(self, check, facts) {
-                Verdict::True(evidence) => {
-                    if !sum.words.is_empty() && !evidence.words.is_empty() {
-                        sum.words.push_str("; ");
-                    }
-                    sum.words.push_str(&evidence.words);
-                    sum.facts.extend(evidence.facts);
-                }
-                other => return other,
-            }
-        }
-        Verdict::True(sum)
-    }
-
-    /// One look; a host that cannot be reached is asked a few times more.
-    fn steady_look(&mut self, check: &Check, facts: &BTreeMap<String, String>) -> Verdict {
-        let mut verdict = self.look(check, facts);
-        for _ in 0..2 {
-            if !matches!(verdict, Verdict::Unknown(_)) {
-                break;
-            }
-            self.clock.pause(PAUSE.1);
-            verdict = self.look(check, facts);
-        }
-        verdict
-    }
-
-    fn look(&mut self, check: &Check, facts: &BTreeMap<String, String>) -> Verdict {
-        let mut outputs = Vec::new();
-        for command in &check.commands {
-            match self.run(command, facts, LOOK, &mut |_, _| {}) {
-                Ok(output) => outputs.push(output),
-                // A fact that no step has left yet: the condition cannot hold yet.
-                Err(missing) => return Verdict::False(missing),
-            }
-        }
-        judge(&check.expect, &outputs)
     }
 
     /// Runs a command with the facts it uses in front of it.

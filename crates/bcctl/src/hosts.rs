@@ -70,6 +70,20 @@ impl Unreached {
     }
 }
 
+impl Unreached {
+    /// The line of `ssh`'s many that says it.
+    fn of_many(self, stderr: &str) -> String {
+        let lines = || stderr.lines().map(str::trim).filter(|line| !line.is_empty());
+        let telling = match self {
+            Self::HostKey => {
+                lines().find(|line| line.contains("has changed and") || line.contains("host key is known"))
+            }
+            _ => None,
+        };
+        telling.or_else(|| lines().next_back()).unwrap_or("not reached").to_owned()
+    }
+}
+
 impl Output {
     /// Whether it ended with status 0.
     pub(crate) const fn succeeded(&self) -> bool {
@@ -83,14 +97,16 @@ impl Output {
 
     /// In one line, what it said about its failure.
     pub(crate) fn complaint(&self) -> String {
+        if let Ended::Unreached(reason) = self.end {
+            return reason.of_many(&self.stderr);
+        }
         let said = [&self.stderr, &self.stdout].into_iter().find(|text| !text.trim().is_empty());
         let said = said.map(|text| one_line(text)).unwrap_or_default();
         match (self.end, said.is_empty()) {
             (Ended::TimedOut, true) => "no answer in time".to_owned(),
             (Ended::TimedOut, false) => format!("no answer in time: {said}"),
             (Ended::Exit(status), true) => format!("exit status {status}"),
-            (Ended::Unreached(_), true) => "not reached".to_owned(),
-            (_, false) => said,
+            (Ended::Exit(_) | Ended::Unreached(_), _) => said,
         }
     }
 }

@@ -112,3 +112,103 @@ fn a_failover_and_the_failback_end_at_home_with_every_row() {
     assert_eq!(site.sql("pg1", sum), site.sql("pg2", sum), "both servers hold the same rows");
     site.expect(0, &["check"]);
 }
+
+#[test]
+fn killed_in_the_middle_of_a_failover_or_failback_and_resumed_it_ends_the_same() {
+    let Some(site) = site() else { return };
+    insert(&site, "pg1", "before");
+    site.wait("SELECT count(*) FROM rows", "pg2", "100");
+    site.unplug("pg1");
+    site.unplug("go1");
+
+    site.kill_at("promote", &["failover", "--yes"]);
+    let said = site.expect(3, &["failover", "--yes"]);
+    assert!(said.contains("is not over") && said.contains("bcctl resume"), "{said}");
+    let said = site.expect(3, &["resume", "--abandon", "--yes"]);
+    assert!(said.contains("only forward"), "{said}");
+    site.expect(0, &["resume", "--yes"]);
+    assert_eq!(site.serving(), (vec!["go2".to_owned()], vec!["go2".to_owned()]));
+    assert_eq!((count(&site, "pg2").as_str(), timeline(&site, "pg2").as_str()), ("100", "00000002"));
+    insert(&site, "pg2", "away");
+
+    // One failback, killed again and again.
+    site.kill_at("rejoin-copy", &["failback", "--yes"]);
+    for step in
+        ["rejoin-swap", "rejoin-start", "stop-gocd", "arm", "stop-postgresql", "promote", "start-gocd", "follow"]
+    {
+        site.kill_at(step, &["resume", "--yes"]);
+    }
+    site.expect(0, &["resume", "--yes"]);
+    assert_serving(&site, "go1", "pg1", "pg2");
+    assert_eq!((count(&site, "pg1").as_str(), timeline(&site, "pg1").as_str()), ("200", "00000003"), "one promotion");
+    insert(&site, "pg1", "home");
+    site.wait("SELECT count(*) FROM rows", "pg2", "300");
+    assert_eq!(site.journals().len(), 2, "one journal per operation");
+    site.expect(0, &["check"]);
+}
+
+#[test]
+fn a_switchover_that_fails_puts_everything_back_and_loses_nothing() {
+    let Some(site) = site() else { return };
+    insert(&site, "pg1", "before");
+    site.wait("SELECT count(*) FROM rows", "pg2", "100");
+    // The standby freezes when the primary is about to be stopped, so it never gets the last bytes.
+    site.sql("pg1", "ALTER SYSTEM SET wal_sender_timeout = '1s'");
+    site.sql("pg1", "SELECT pg_reload_conf()");
+    std::fs::write(site.path("bc.toml"), site.patient_about_nothing()).expect("a file");
+    let mut bcctl = site.start_until("stop-gocd", &["switchover", "--yes"]);
+    site.freeze("pg2");
+    assert_eq!(bcctl.wait().expect("a child").code(), Some(1), "failed and put back");
+    assert!(site.journals()[0].ends_with("put back\"}\n"), "{:?}", site.journals());
+    site.thaw("pg2");
+    assert_serving(&site, "go1", "pg1", "pg2");
+    assert_eq!(
+        (count(&site, "pg1").as_str(), timeline(&site, "pg1").as_str()),
+        ("100", "00000001"),
+        "nothing was promoted"
+    );
+    insert(&site, "pg1", "after");
+    site.wait("SELECT count(*) FROM rows", "pg2", "200");
+    site.expect(0, &["check"]);
+}
+
+#[test]
+fn a_fence_that_lies_down_stops_the_failover() {
+    let Some(site) = site() else { return };
+    site.unplug("pg1");
+    site.unplug("go1");
+    std::fs::write(site.path("broken-fence"), "").expect("a file");
+    let said = site.expect(5, &["failover", "--yes"]);
+    assert!(said.contains("nothing was promoted"), "{said}");
+    assert_eq!(site.serving(), (vec!["go1".to_owned()], vec!["go1".to_owned()]), "nothing was touched");
+    assert_eq!(site.sql("pg2", "SELECT pg_is_in_recovery()"), "t");
+    std::fs::remove_file(site.path("broken-fence")).expect("a file");
+    site.expect(0, &["failover", "--yes"]);
+}
+
+#[test]
+fn bad_input_is_named_and_nothing_is_touched() {
+    let Some(site) = site() else { return };
+    let text = std::fs::read_to_string(site.path("bc.toml")).expect("a file");
+
+    let said = site.expect(2, &["--inventory", "/no/such/file", "failover", "--yes"]);
+    assert!(said.contains("/no/such/file: No such file"), "{said}");
+    std::fs::write(site.path("wrong.toml"), text.replace("standby = \"pg2\"", "standby = \"pg9\"")).expect("a file");
+    let wrong = site.path("wrong.toml");
+    let said = site.expect(2, &["--inventory", &wrong.to_string_lossy(), "failover", "--yes"]);
+    assert!(said.contains("wrong.toml:") && said.contains("postgresql.standby: no host `pg9`"), "{said}");
+
+    // A server that is not a standby where one is expected.
+    site.sql("pg2", "SELECT pg_promote()");
+    let said = site.expect(3, &["switchover", "--yes"]);
+    assert!(said.contains("pg1 and pg2 are both primaries"), "{said}");
+    site.service("pg2", "stop");
+    let said = site.expect(3, &["switchover", "--yes"]);
+    assert!(said.contains("pg2: is not a standby of pg1 (it is stopped, shut down)"), "{said}");
+    let said = site.expect(3, &["check"]);
+    assert!(said.contains("this would be refused: switchover, failover"), "{said}");
+    site.expect(0, &["status"]);
+    let json: serde_json::Value = serde_json::from_str(&site.expect(0, &["status", "--json"])).expect("JSON");
+    assert_eq!((&json["serving"], &json["vip-holders"]), (&"home".into(), &serde_json::json!(["go1"])));
+    assert!(site.journals().is_empty(), "nothing was begun");
+}

@@ -4,11 +4,11 @@ use bc_model::inventory::Service;
 
 use super::quote;
 
-/// Starts it and waits for that.
+/// Starts it unless it runs, and waits for that.
 pub(crate) fn start(service: &Service<'_>) -> String {
     match service {
         Service::Systemd(unit) => format!("systemctl start {}", quote(unit)),
-        Service::Commands(commands) => commands.start.clone(),
+        Service::Commands(commands) => format!("{} || {{ {}; }}", runs(service), commands.start),
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bc_model::journal::Event;
 
-use super::{Execution, PAUSE, Progress};
+use super::look::PAUSE;
+use super::{Execution, Progress};
 use crate::judge::Verdict;
 use crate::steps::{Step, Undo};
 
@@ -67,7 +68,7 @@ impl Execution<'_> {
             }
         }
         loop {
-            match (self.look_all(checks, facts), &said) {
+            match (self.look_all(checks, facts, *timeout), &said) {
                 (Verdict::True(evidence), _) => return Ok(evidence.words),
                 (_, Some(error)) => return Err(error.clone()),
                 (Verdict::False(words) | Verdict::Unknown(words), None) => {

@@ -92,6 +92,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
 }
 
 fn power_on(inventory: &Inventory, node: &str, reason: &str) -> Step {
+    // Asked for always: looking first would wait for a host that is known to be off.
     Step {
         at: At::Operator,
         ..Step::change(
@@ -104,6 +105,7 @@ fn power_on(inventory: &Inventory, node: &str, reason: &str) -> Step {
             Undo::Unneeded(format!("{node} may stay on: nothing of the site starts by itself there")),
         )
     }
+    .always()
 }
 
 /// What could not be seen while the hosts were off: nothing of the site may have come back by itself.

@@ -268,6 +268,31 @@ impl Site {
         fs::write(self.path("power").join(host), "hung\n").expect("a file");
     }
 
+    /// Stops a server in the middle of whatever it does (SIGSTOP), all its processes.
+    pub(crate) fn freeze(&self, host: &str) {
+        self.signal(host, nix::sys::signal::Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self, host: &str) {
+        self.signal(host, nix::sys::signal::Signal::SIGCONT);
+    }
+
+    fn signal(&self, host: &str, signal: nix::sys::signal::Signal) {
+        let text = fs::read_to_string(self.path(host).join("postmaster.pid")).expect("a running server");
+        let postmaster: i32 = text.lines().next().and_then(|pid| pid.parse().ok()).expect("a pid");
+        let children = Command::new("pgrep").args(["-P", &postmaster.to_string()]).output().expect("pgrep starts");
+        let children = String::from_utf8_lossy(&children.stdout).into_owned();
+        for pid in children.lines().filter_map(|pid| pid.parse().ok()).chain([postmaster]) {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+        }
+    }
+
+    /// The inventory with little patience for a standby that does not replay.
+    pub(crate) fn patient_about_nothing(&self) -> String {
+        self.inventory().replace("replay = \"15s\"", "replay = \"2s\"")
+    }
+
     fn environment(&self, command: &mut Command) {
         let path = std::env::var("PATH").unwrap_or_default();
         command
@@ -291,6 +316,40 @@ impl Site {
         let said = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
         assert_eq!(ended.code(), Some(status), "bcctl {arguments:?} said:\n{said}\n{}", self.logs());
         said
+    }
+
+    /// Starts bcctl, and returns when its journal says that `step` has begun.
+    #[expect(clippy::disallowed_methods, reason = "a test waits with a deadline")]
+    pub(crate) fn start_until(&self, step: &str, arguments: &[&str]) -> std::process::Child {
+        let mut child =
+            self.bcctl(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("bcctl starts");
+        let begun = format!("\"event\":\"begin\",\"step\":\"{step}\"");
+        for _ in 0..6000 {
+            if self.journals().last().is_some_and(|journal| journal.contains(&begun)) {
+                return child;
+            }
+            if let Some(ended) = child.try_wait().expect("a child") {
+                panic!("bcctl ended with {ended} before {step} began: {:?}", self.journals().last());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        panic!("{step} did not begin within 30 s: {:?}", self.journals().last());
+    }
+
+    /// Starts bcctl and kills it (SIGKILL) as soon as its journal says that `step` has begun.
+    pub(crate) fn kill_at(&self, step: &str, arguments: &[&str]) {
+        let mut child = self.start_until(step, arguments);
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
+    }
+
+    /// The text of every journal, oldest first.
+    pub(crate) fn journals(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path("state/test")) else { return Vec::new() };
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+        paths.sort();
+        paths.iter().map(|path| fs::read_to_string(path).unwrap_or_default()).collect()
     }
 
     fn logs(&self) -> String {

@@ -536,14 +536,11 @@ impl Hosts for Model {
     fn run(&self, command: &Command, _: Duration, _: &mut dyn FnMut(Duration)) -> Output {
         self.log.lock().expect("no thread panicked").push(command.clone());
         let mut state = self.state.lock().expect("no thread panicked");
-        if let At::Host(host) = &command.at {
-            if !state.on.contains(host) || state.hung.contains(host) {
-                return Output {
-                    end: Ended::Unreached(Unreached::NoAnswer),
-                    stdout: String::new(),
-                    stderr: format!("{host} does not answer"),
-                };
-            }
+        if let At::Host(host) = &command.at
+            && (!state.on.contains(host) || state.hung.contains(host))
+        {
+            let end = Ended::Unreached(Unreached::NoAnswer);
+            return Output { end, stdout: String::new(), stderr: format!("{host} does not answer") };
         }
         let known =
             self.verbs.iter().find(|(known, ..)| known.at == command.at && command.script.ends_with(&known.script));
