@@ -12,7 +12,7 @@ mod protocol;
 #[path = "peers/story.rs"]
 mod story;
 
-use bed::router::Make::{Frr, Keepalived};
+use bed::router::Make::{Frr, Keepalived, Vipd};
 use protocol::Protocol::{V2, V3, V3Ipv6};
 
 /// The judge himself: two peers whose interoperation is not in question pass, so what fails below is vipd's doing.
@@ -35,17 +35,155 @@ mod control {
     }
 
     #[test]
-    fn frr_and_keepalived_live_together() {
-        story::life(Frr, Keepalived, V3);
-    }
-
-    #[test]
     fn keepalived_and_frr_live_together_over_ipv6() {
         story::life(Keepalived, Frr, V3Ipv6);
     }
+}
+
+mod keepalived {
+    use super::*;
 
     #[test]
-    fn keepalived_and_frr_live_together_in_version_2() {
-        story::life(Keepalived, Frr, V2);
+    fn vipd_is_backup_of_keepalived() {
+        story::life(Vipd, Keepalived, V3);
+    }
+
+    #[test]
+    fn keepalived_is_backup_of_vipd() {
+        story::life(Keepalived, Vipd, V3);
+    }
+
+    #[test]
+    fn vipd_is_backup_of_keepalived_over_ipv6() {
+        story::life(Vipd, Keepalived, V3Ipv6);
+    }
+
+    #[test]
+    fn keepalived_is_backup_of_vipd_over_ipv6() {
+        story::life(Keepalived, Vipd, V3Ipv6);
+    }
+
+    #[test]
+    fn vipd_is_backup_of_keepalived_in_version_2() {
+        story::life(Vipd, Keepalived, V2);
+    }
+
+    #[test]
+    fn keepalived_is_backup_of_vipd_in_version_2() {
+        story::life(Keepalived, Vipd, V2);
+    }
+
+    #[test]
+    fn a_tie_goes_to_vipd_if_its_address_is_higher() {
+        story::tie(Keepalived, Vipd, V3);
+    }
+
+    #[test]
+    fn a_tie_goes_to_keepalived_if_its_address_is_higher() {
+        story::tie(Vipd, Keepalived, V3);
+    }
+
+    #[test]
+    fn a_tie_goes_to_vipd_if_its_address_is_higher_over_ipv6() {
+        story::tie(Keepalived, Vipd, V3Ipv6);
+    }
+
+    #[test]
+    fn a_tie_goes_to_keepalived_if_its_address_is_higher_over_ipv6() {
+        story::tie(Vipd, Keepalived, V3Ipv6);
+    }
+
+    #[test]
+    fn a_tie_goes_to_vipd_if_its_address_is_higher_in_version_2() {
+        story::tie(Keepalived, Vipd, V2);
+    }
+
+    #[test]
+    fn a_tie_goes_to_keepalived_if_its_address_is_higher_in_version_2() {
+        story::tie(Vipd, Keepalived, V2);
+    }
+
+    #[test]
+    fn vipd_does_not_preempt_keepalived_when_told_not_to() {
+        story::patience(Keepalived, Vipd, V3);
+    }
+
+    #[test]
+    fn keepalived_does_not_preempt_vipd_when_told_not_to() {
+        story::patience(Vipd, Keepalived, V3);
+    }
+
+    #[test]
+    fn a_killed_vipd_is_silent_before_keepalived_speaks() {
+        story::silence(Keepalived, |active| active.kill());
+    }
+
+    #[test]
+    fn a_stopped_vipd_is_silent_before_keepalived_speaks() {
+        story::silence(Keepalived, |active| active.daemon().freeze());
+    }
+}
+
+mod frr {
+    use super::*;
+
+    #[test]
+    fn vipd_is_backup_of_frr() {
+        story::life(Vipd, Frr, V3);
+    }
+
+    #[test]
+    fn frr_is_backup_of_vipd() {
+        story::life(Frr, Vipd, V3);
+    }
+
+    #[test]
+    fn vipd_is_backup_of_frr_over_ipv6() {
+        story::life(Vipd, Frr, V3Ipv6);
+    }
+
+    #[test]
+    fn frr_is_backup_of_vipd_over_ipv6() {
+        story::life(Frr, Vipd, V3Ipv6);
+    }
+
+    #[test]
+    fn vipd_is_backup_of_frr_in_version_2() {
+        story::life(Vipd, Frr, V2);
+    }
+
+    #[test]
+    fn frr_is_backup_of_vipd_in_version_2() {
+        story::life(Frr, Vipd, V2);
+    }
+
+    #[test]
+    fn a_tie_goes_to_vipd_if_its_address_is_higher() {
+        story::tie(Frr, Vipd, V3);
+    }
+
+    #[test]
+    fn a_tie_goes_to_frr_if_its_address_is_higher() {
+        story::tie(Vipd, Frr, V3);
+    }
+
+    #[test]
+    fn a_tie_goes_to_vipd_if_its_address_is_higher_over_ipv6() {
+        story::tie(Frr, Vipd, V3Ipv6);
+    }
+
+    #[test]
+    fn a_tie_goes_to_frr_if_its_address_is_higher_over_ipv6() {
+        story::tie(Vipd, Frr, V3Ipv6);
+    }
+
+    #[test]
+    fn vipd_does_not_preempt_frr_when_told_not_to() {
+        story::patience(Frr, Vipd, V3);
+    }
+
+    #[test]
+    fn frr_does_not_preempt_vipd_when_told_not_to() {
+        story::patience(Vipd, Frr, V3);
     }
 }

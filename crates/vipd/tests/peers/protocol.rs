@@ -1,10 +1,13 @@
 //! The protocols that two routers can speak with each other.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::bed::router::{Instance, Setting};
 
 pub const VRID: u8 = 51;
+/// The virtual IP of [`Protocol::V2`] and [`Protocol::V3`].
+pub const VIP: Ipv4Addr = Ipv4Addr::new(198, 18, 5, 200);
 
 #[derive(Clone, Copy, Debug)]
 pub enum Protocol {

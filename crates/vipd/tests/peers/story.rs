@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
+use super::bed::asker::{self, Asker};
 use super::bed::frame::{Advert, Frame};
-use super::bed::observer::now;
-use super::bed::router::{Make, Setting, bare};
+use super::bed::observer::{Observer, now, sleep_until};
+use super::bed::router::{Make, Router, Setting, bare};
 use super::bed::site::Site;
 use super::bed::world::until;
-use super::protocol::{Protocol, VRID};
+use super::protocol::{Protocol, VIP, VRID};
 
 /// What a busy machine may add to a timer.
 const LATE: Duration = Duration::from_millis(400);
-/// What a timer may fire early: the time stamps are of the wire, the timers start when a frame was read.
-const EARLY: Duration = Duration::from_millis(5);
+/// What a timer may fire early: FRR computes in whole centiseconds, and rounds down.
+const EARLY: Duration = Duration::from_millis(12);
 /// How long a router may take to react to what is not timed: a link, its own end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -55,7 +56,7 @@ pub fn life(lower: Make, higher: Make, protocol: Protocol) {
 }
 
 /// Starts the router with the higher priority: it becomes Active and the other gives way.
-fn preempt(site: &Site, lower: (Make, &Setting), higher: (Make, &Setting)) -> super::bed::router::Router {
+fn preempt(site: &Site, lower: (Make, &Setting), higher: (Make, &Setting)) -> Router {
     let from = now();
     let active = site.start_active(higher.0, HIGH, higher.1);
     let is_high = site.is_active(HIGH, higher.1);
@@ -78,7 +79,7 @@ pub fn tie(on_lower_address: Make, on_higher_address: Make, protocol: Protocol) 
     // The first one starts alone on its side of the wire. Its own host is the only one that hears it.
     site.isolate(HIGH, true);
     let mut first = on_lower_address.start(&site.world.hosts[HIGH], &setting);
-    let side = super::bed::observer::Observer::new(&site.world.hosts[HIGH].namespace);
+    let side = Observer::new(&site.world.hosts[HIGH].namespace);
     let patience = PATIENCE + setting.active_down_interval();
     side.wait_for("the router behind the cut", Duration::ZERO, patience, site.is_active(HIGH, &setting));
 
@@ -122,6 +123,29 @@ pub fn patience(lower: Make, higher: Make, protocol: Protocol) {
     let resigned = site.observer.wait_for("priority 0", stopped, PATIENCE, resigns).at;
     let took_over = site.observer.wait_for("the Backup", resigned, PATIENCE, site.is_active(HIGH, &high)).at;
     within("a Backup takes over Skew_Time after priority 0", took_over - resigned, high.skew());
+}
+
+/// A vipd that is Active and dies, or hangs, is silent before another takes over: at no time do two hosts answer.
+pub fn silence(backup: Make, strike: fn(&mut Router)) {
+    let Some(site) = site(&[backup]) else { return };
+    let (low, high) = (Protocol::V3.setting(100), Protocol::V3.setting(200));
+    let [_backup, mut active] = site.start_pair((backup, &low), (Make::Vipd, &high));
+    let asker = Asker::new(&site.world, VIP);
+    let answers =
+        |host: usize, from| site.observer.look(from, |frames| asker::answers(frames, site.world.hosts[host].mac, VIP));
+    until("the Active answers", || !answers(HIGH, Duration::ZERO).is_empty());
+
+    strike(&mut active);
+    let struck = now();
+    site.observer.wait_for("the Backup", struck, PATIENCE, site.is_active(LOW, &low));
+    until("the new Active answers", || !answers(LOW, struck).is_empty());
+    let first_of_new = answers(LOW, struck)[0];
+    // A lease that was renewed behind our back would show within a second.
+    sleep_until(first_of_new + Duration::from_secs(1));
+    drop(asker);
+    let last_of_old = answers(HIGH, Duration::ZERO).last().copied().unwrap();
+    println!("the old Active fell silent {:?} before the new one spoke", first_of_new.saturating_sub(last_of_old));
+    assert!(last_of_old < first_of_new, "both answered for {:?}", last_of_old - first_of_new);
 }
 
 fn site(makes: &[Make]) -> Option<Site> {
