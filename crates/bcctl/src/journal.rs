@@ -91,14 +91,21 @@ impl Store {
         }
     }
 
-    /// The newest operation, finished or not.
+    /// The id of a new operation: later than every other one, also within one second or after the clock was set back, for
+    /// the newest has to be the last by name.
     ///
     /// # Errors
-    /// When the directory cannot be read, or the newest file is no journal. A file whose very first line was torn off is an
-    /// operation that never began, and is passed over.
-    pub(crate) fn newest(&self) -> Result<Option<Found>, StoreError> {
+    /// When the directory cannot be read.
+    pub(crate) fn new_id(&self, now: Timestamp, intent: Intent) -> Result<String, StoreError> {
+        let newest = self.paths()?.last().and_then(|path| stamp(path.file_stem()?.to_str()?));
+        let next = newest.and_then(|newest| newest.checked_add(jiff::SignedDuration::from_secs(1)).ok());
+        Ok(operation_id(next.map_or(now, |next| next.max(now)), intent))
+    }
+
+    /// The journals, oldest first.
+    fn paths(&self) -> Result<Vec<PathBuf>, StoreError> {
         let entries = match std::fs::read_dir(&self.directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other.map_err(Self::file_error(&self.directory))?,
         };
         let mut paths: Vec<PathBuf> = entries
@@ -107,7 +114,16 @@ impl Store {
             .filter(|path| path.extension().is_some_and(|ext| ext == "jsonl"))
             .collect();
         paths.sort();
-        for path in paths.into_iter().rev() {
+        Ok(paths)
+    }
+
+    /// The newest operation, finished or not.
+    ///
+    /// # Errors
+    /// When the directory cannot be read, or the newest file is no journal. A file whose very first line was torn off is an
+    /// operation that never began, and is passed over.
+    pub(crate) fn newest(&self) -> Result<Option<Found>, StoreError> {
+        for path in self.paths()?.into_iter().rev() {
             let text = read(&path).map_err(Self::file_error(&path))?;
             match Journal::parse(&text) {
                 Ok(journal) => return Ok(Some(Found { path, journal })),
@@ -189,8 +205,21 @@ impl Writer {
 }
 
 /// The id of an operation: sorts by time, and says what it is.
-pub(crate) fn operation_id(at: Timestamp, intent: Intent) -> String {
-    format!("{}-{intent}", at.strftime("%Y%m%dT%H%M%SZ"))
+fn operation_id(at: Timestamp, intent: Intent) -> String {
+    format!("{}-{intent}", at.strftime(STAMP))
+}
+
+/// How the time is written in an id.
+const STAMP: &str = "%Y%m%dT%H%M%SZ";
+
+/// The time in an id, or in the name of a journal.
+fn stamp(id: &str) -> Option<Timestamp> {
+    let (stamp, _) = id.split_once('-')?;
+    jiff::civil::DateTime::strptime(STAMP, stamp)
+        .ok()?
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .ok()
+        .map(|zoned| zoned.timestamp())
 }
 
 #[cfg(test)]
@@ -258,8 +287,18 @@ mod tests {
     }
 
     #[test]
-    fn ids_sort_by_time() {
-        let id = operation_id(at(1_795_293_000_000), Intent::Switchover);
-        assert_eq!(id, "20261121T203000Z-switchover");
+    fn ids_sort_by_time_also_within_a_second_and_after_the_clock_was_set_back() {
+        let state = tempfile::tempdir().expect("a directory");
+        let store = Store::new(state.path(), "gocd");
+        let lock = store.lock().expect("free");
+        let now = 1_795_293_000_900;
+        let first = store.new_id(at(now), Intent::Failover).expect("an id");
+        assert_eq!(first, "20261121T203000Z-failover");
+        store.create(&first, &lock).expect("made");
+        let second = store.new_id(at(now), Intent::Failback).expect("an id");
+        assert_eq!(second, "20261121T203001Z-failback");
+        store.create(&second, &lock).expect("made");
+        assert_eq!(store.new_id(at(0), Intent::Failback).expect("an id"), "20261121T203002Z-failback");
+        assert_eq!(store.new_id(at(now + 60_000), Intent::Switchover).expect("an id"), "20261121T203100Z-switchover");
     }
 }

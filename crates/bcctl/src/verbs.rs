@@ -15,7 +15,7 @@ use crate::confirm::{Answer, confirm};
 use crate::execute::{End, Execution};
 use crate::finding::{ALL, Finding, Level};
 use crate::hosts::SystemHosts;
-use crate::journal::{Found, Store, StoreError, Writer, operation_id};
+use crate::journal::{Found, Store, StoreError, Writer};
 use crate::observe::{Fences, observe};
 use crate::plan::{Accepted, Decision, Plan, plan};
 use crate::render;
@@ -152,7 +152,7 @@ fn act(inventory: &Inventory, store: &Store, intent: Intent, accepted: Accepted,
         return Ok(Exit::Refused);
     }
     let hosts = SystemHosts::new(inventory).map_err(VerbError::Sockets)?;
-    let operation = operation_id(time_of_day(), intent);
+    let operation = store.new_id(time_of_day(), intent)?;
     // Only a failback turns hosts on, so only a failback has to know which are off.
     let fences = if intent == Intent::Failback { Fences::States } else { Fences::Unasked };
     let decide = || plan(inventory, &observe(inventory, &hosts, fences), intent, accepted, &operation);
