@@ -32,6 +32,7 @@ pub mod instance;
 pub mod limiter;
 pub mod managed;
 pub mod place;
+pub mod privilege;
 pub mod protocol;
 pub mod service;
 pub mod stream;

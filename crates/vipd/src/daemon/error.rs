@@ -32,6 +32,9 @@ pub enum DaemonError {
     /// What a dead daemon left could not be removed.
     #[error("addresses that an earlier vipd left could not be removed: {0}")]
     Sweep(String),
+    /// Privileges that are not needed could not be given up.
+    #[error("giving up privileges: {0}")]
+    Privilege(String),
     /// The control socket could not be opened.
     #[error("control socket {}: {source}", path.display())]
     Socket {
@@ -49,7 +52,7 @@ impl DaemonError {
         match self {
             Self::Config(_) | Self::Unsupported(_) => Exit::Usage,
             Self::MissingCapability(_) | Self::Socket { .. } => Exit::Refused,
-            Self::Kernel { .. } | Self::Sweep(_) => Exit::Failed,
+            Self::Kernel { .. } | Self::Sweep(_) | Self::Privilege(_) => Exit::Failed,
         }
     }
 
@@ -66,7 +69,12 @@ impl DaemonError {
             Self::Socket { path, source } if source.kind() == io::ErrorKind::NotFound => {
                 path.parent().map(|directory| format!("mkdir {}, or name another with --socket", directory.display()))
             }
-            Self::Config(_) | Self::Unsupported(_) | Self::Kernel { .. } | Self::Sweep(_) | Self::Socket { .. } => None,
+            Self::Config(_)
+            | Self::Unsupported(_)
+            | Self::Kernel { .. }
+            | Self::Sweep(_)
+            | Self::Privilege(_)
+            | Self::Socket { .. } => None,
         }
     }
 }

@@ -23,6 +23,7 @@ use super::error::DaemonError;
 use super::event::What;
 use super::hook::{Failed, Runner};
 use super::instance::Instance;
+use super::privilege;
 use super::protocol::{Answer, Request};
 use super::stream::Stream;
 use super::watchdog::Watchdog;
@@ -132,6 +133,8 @@ impl Service {
         };
         service.sweep(&config)?;
         service.listen(&config, socket)?;
+        let switches_user = config.checks.values().any(|check| check.user.is_some());
+        privilege::drop_others(switches_user).map_err(DaemonError::Privilege)?;
         if let Some(missing) = missing {
             let what = "the dead-man switch".to_owned();
             service.report(None, What::Failed { what, error: missing.to_string() });

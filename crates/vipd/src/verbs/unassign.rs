@@ -9,6 +9,7 @@ use crate::holder::{Effect, Holder, Vip};
 use crate::interrupt::Interrupt;
 use crate::kernel::Observed;
 use crate::kernel::capability::Capability;
+use crate::lease::{DeadMan, TableName};
 use crate::preflight;
 
 /// What was asked for.
@@ -45,6 +46,24 @@ pub enum Which {
 /// With `All` it goes on after an error and reports all of them ([`Error::Several`]).
 pub async fn unassign(request: &Request, report: &mut VipReport) -> Result<(), Error> {
     let mut hands = Hands::new()?;
+    remove(request, report, &mut hands).await?;
+    if matches!(request.which, Which::All { dev: None }) && !request.dry_run {
+        clear_guards(&hands.observe().await?);
+    }
+    Ok(())
+}
+
+/// Clears away what a dead daemon guards in vain, or the address would be silent wherever it is assigned next.
+fn clear_guards(observed: &Observed) {
+    // Without privilege there is nothing to be done, and beside a running daemon it is not ours.
+    let Ok(mut dead_man) = DeadMan::open(TableName::default()) else { return };
+    let left: Vec<_> = observed.addresses.iter().map(|address| address.net.addr()).collect();
+    if let Err(error) = dead_man.sweep(&left) {
+        tracing::warn!(%error, "a dead daemon's guard could not be cleared away");
+    }
+}
+
+async fn remove(request: &Request, report: &mut VipReport, hands: &mut Hands) -> Result<(), Error> {
     let observed = hands.observe().await?;
     let vips = find(request, &observed, report)?;
 

@@ -1,0 +1,17 @@
+//! `vipd run` on real interfaces: what it lets go of when it dies, what it does when told, what it finds out. Needs root.
+
+#![expect(clippy::disallowed_methods, reason = "tests wait for the wire, with deadlines")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken test bed fails the test, with the place")]
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "whoever runs the tests must see why one was skipped")]
+#![expect(unreachable_pub, reason = "modules of one test; pub says what the tests use")]
+
+#[expect(dead_code, reason = "the benches use the rest")]
+mod bed;
+#[path = "daemon/death.rs"]
+mod death;
+#[path = "daemon/instance.rs"]
+mod instance;
+#[path = "daemon/managed.rs"]
+mod managed;
+#[path = "daemon/surroundings.rs"]
+mod surroundings;

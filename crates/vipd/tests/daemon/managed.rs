@@ -1,0 +1,101 @@
+//! Addresses that an operator moves.
+
+use super::bed::world::{World, until};
+use super::instance::{Daemon, managed};
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_managed_instance_holds_nothing_until_it_is_told_and_lets_go_when_it_is_told() {
+    let Some(world) = World::new(2) else { return };
+    let daemon = Daemon::start(&world.hosts[0], &managed(""));
+    let host = &world.hosts[0];
+    assert!(!host.has("198.18.5.200"), "not at start");
+
+    let acquired = daemon.vipd("acquire web");
+    assert_eq!((acquired.status.code(), text(&acquired.stdout).as_str()), (Some(0), "web acquired\n"), "{acquired:?}");
+    assert!(host.has("198.18.5.200") && host.has("198.18.5.201"), "done is done");
+    assert_eq!(daemon.instance().state, "Active");
+    let again = daemon.vipd("acquire web");
+    assert_eq!(text(&again.stdout), "web is already held; announced again\n");
+
+    let released = daemon.vipd("release web");
+    assert_eq!((released.status.code(), text(&released.stdout).as_str()), (Some(0), "web released\n"));
+    assert!(!host.has("198.18.5.200") && !host.has("198.18.5.201"));
+    assert_eq!(text(&daemon.vipd("release web").stdout), "web is not held here; nothing to do\n");
+}
+
+#[test]
+fn an_address_that_another_host_has_is_refused_and_nothing_is_changed() {
+    let Some(world) = World::new(2) else { return };
+    world.hosts[1].namespace.ip("address add 198.18.5.201/24 dev eth0\n");
+    let daemon = Daemon::start(&world.hosts[0], &managed(""));
+    let refused = daemon.vipd("acquire web");
+    let expected = format!(
+        "error: 198.18.5.201 is in use by {} on eth0; unassign it there, or fence that host\n",
+        world.hosts[1].mac
+    );
+    assert_eq!((refused.status.code(), text(&refused.stderr)), (Some(3), expected));
+    assert!(!world.hosts[0].has("198.18.5.200") && !world.hosts[0].has("198.18.5.201"));
+    assert_eq!(daemon.vipd("acquire web --force").status.code(), Some(0));
+    assert!(world.hosts[0].has("198.18.5.201"));
+}
+
+#[test]
+fn what_does_not_apply_is_refused_with_a_hint() {
+    let Some(world) = World::new(1) else { return };
+    let daemon = Daemon::start(&world.hosts[0], &managed(""));
+    for (arguments, says) in [
+        ("handover web", "error: web is managed; nobody takes it over by himself\n"),
+        ("acquire wbe", "error: there is no instance wbe\n  hint: there is web\n"),
+    ] {
+        let refused = daemon.vipd(arguments);
+        assert_eq!(refused.status.code(), Some(3), "{arguments}");
+        assert!(text(&refused.stderr).starts_with(says), "{arguments}: {}", text(&refused.stderr));
+    }
+}
+
+#[test]
+fn a_dead_daemon_leaves_a_silent_address_which_the_next_one_clears_away() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    let mut daemon = Daemon::start(host, &managed(""));
+    assert_eq!(daemon.vipd("acquire web").status.code(), Some(0));
+    daemon.process.kill();
+    assert!(host.has("198.18.5.200"), "the kernel removes it only when its lifetime is over");
+    let daemon = Daemon::start(host, &managed(""));
+    assert!(!host.has("198.18.5.200") && !host.has("198.18.5.201"), "swept");
+    assert_eq!(daemon.instance().state, "Backup");
+}
+
+#[test]
+fn a_daemon_that_ends_leaves_nothing() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    let before = host.addresses();
+    let mut daemon = Daemon::start(host, &managed(""));
+    assert_eq!(daemon.vipd("acquire web").status.code(), Some(0));
+    daemon.process.terminate();
+    assert!(daemon.process.wait(std::time::Duration::from_secs(10)).success());
+    assert_eq!(host.addresses(), before);
+    let ruleset = host.namespace.command("nft").args(["list", "ruleset"]).output().unwrap();
+    assert_eq!(text(&ruleset.stdout), "", "no table of ours is left");
+}
+
+#[test]
+fn an_address_that_somebody_removes_is_put_back_a_limited_number_of_times() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    let mut daemon = Daemon::start(host, &managed("restore-limit = 2"));
+    assert_eq!(daemon.vipd("acquire web").status.code(), Some(0));
+    for time in 0..2 {
+        host.namespace.ip("address del 198.18.5.200/24 dev eth0\n");
+        until(&format!("it is put back, time {time}"), || host.has("198.18.5.200"));
+    }
+    host.namespace.ip("address del 198.18.5.200/24 dev eth0\n");
+    daemon.until("it gives up", |_| !host.has("198.18.5.201"));
+    let lost = daemon.events().iter().filter(|event| event["event"] == "address-lost").count();
+    assert_eq!(lost, 1);
+}

@@ -1,0 +1,120 @@
+//! What an elected instance depends on, and what it tells.
+
+use std::fs;
+
+use super::bed::world::{World, until};
+use super::instance::{Daemon, elected};
+
+#[test]
+fn an_interface_that_appears_later_is_waited_for() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    let config = elected(200, "").replace("eth0", "late0");
+    let mut daemon = Daemon::start(host, &config);
+    assert_eq!(daemon.instance().waiting.as_deref(), Some("the interface does not exist"));
+    host.namespace.ip("link add late0 type veth peer name late1\naddress add 198.18.6.1/24 dev late0\n");
+    daemon.until("it is down", |daemon| daemon.instance().waiting.as_deref() == Some("the interface is down"));
+    host.namespace.ip("link set late1 up\nlink set late0 up\n");
+    daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
+    host.namespace.ip("link set late0 down\n");
+    daemon.until("it has stepped back", |daemon| daemon.instance().state == "Initialize");
+    let there = host.namespace.ip_json("address show dev late0 to 198.18.5.200");
+    assert!(!there.to_string().contains("198.18.5.200"), "{there}");
+}
+
+#[test]
+fn a_check_that_fails_moves_the_priority_or_takes_the_instance_out() {
+    let Some(world) = World::new(1) else { return };
+    let checks = "checks = [\"up\", { name = \"weighs\", weight = -50 }]\n\
+                  [[check]]\nname = \"up\"\ncommand = [\"/usr/bin/test\", \"-e\", \"DIR/up\"]\ninterval = \"50ms\"\nfall = 2\n\
+                  [[check]]\nname = \"weighs\"\ncommand = [\"/usr/bin/test\", \"-e\", \"DIR/light\"]\ninterval = \"50ms\"";
+    let mut daemon = Daemon::start(&world.hosts[0], &elected(200, checks));
+    daemon.until("it waits for the check", |daemon| daemon.instance().waiting.as_deref() == Some("check up is down"));
+    fs::write(daemon.file("up"), "").unwrap();
+    daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
+    assert_eq!(daemon.instance().priority, Some(150), "while the other check is down");
+    fs::write(daemon.file("light"), "").unwrap();
+    daemon.until("the weight is lifted", |daemon| daemon.instance().priority == Some(200));
+    fs::remove_file(daemon.file("up")).unwrap();
+    daemon.until("it is out", |daemon| daemon.instance().state == "Initialize");
+    assert!(!world.hosts[0].has("198.18.5.200"));
+}
+
+#[test]
+fn the_hook_runs_once_per_event_and_one_at_a_time() {
+    let Some(world) = World::new(1) else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let (log, hook) = (directory.path().join("log"), directory.path().join("hook"));
+    // Two runs at the same time would mix their lines.
+    fs::write(&hook, format!("#!/bin/sh\necho begin >> {0}\ncat >> {0}\nsleep 0.05\necho end >> {0}\n", log.display()))
+        .unwrap();
+    let command = format!("[hook]\ncommand = [\"/bin/sh\", {:?}]\n", hook.display().to_string());
+    let mut daemon = Daemon::start(&world.hosts[0], &(elected(200, "") + &command));
+    daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
+    until("the hook has run for it", || {
+        fs::read_to_string(&log).is_ok_and(|log| log.contains("\"Active\",\"reason\""))
+    });
+    until("it has ended", || fs::read_to_string(&log).unwrap().ends_with("end\n"));
+    let text = fs::read_to_string(&log).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    for run in lines.chunks(3) {
+        assert_eq!((run[0], run[2]), ("begin", "end"), "{text}");
+        assert!(serde_json::from_str::<serde_json::Value>(run[1]).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn a_reload_changes_what_differs_and_refuses_what_is_wrong() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    let mut daemon = Daemon::start(host, &elected(200, ""));
+    daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
+    let before = daemon.instance();
+
+    daemon.rewrite("[[instance]]\nname = \"web\"\n");
+    let refused = daemon.vipd("reload");
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("`mode` is missing"), "{refused:?}");
+    assert_eq!(daemon.instance().state, "Active");
+
+    let more = elected(180, "").replace("[\"198.18.5.200/24\"]", "[\"198.18.5.200/24\", \"198.18.5.210/24\"]");
+    daemon.rewrite(&more);
+    assert_eq!(daemon.vipd("reload").status.code(), Some(0));
+    daemon.until("the new address is there", |_| host.has("198.18.5.210"));
+    let after = daemon.instance();
+    assert_eq!((after.priority, after.state.as_str()), (Some(180), "Active"));
+    assert!(after.state_age_ms >= before.state_age_ms, "it did not begin anew");
+
+    daemon.rewrite(&elected(180, ""));
+    assert_eq!(daemon.vipd("reload").status.code(), Some(0));
+    daemon.until("the address is gone", |_| !host.has("198.18.5.210"));
+    assert!(host.has("198.18.5.200"));
+}
+
+#[test]
+fn a_second_owner_is_reported_and_the_address_announced_again() {
+    let Some(world) = World::new(2) else { return };
+    let mut daemon = Daemon::start(&world.hosts[0], &elected(200, ""));
+    daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
+    let forced = world.hosts[1].vipd("assign 198.18.5.200/24 --dev eth0 --force");
+    assert_eq!(forced.code, Some(0), "{forced:?}");
+    daemon.until("it has noticed", |daemon| daemon.events().iter().any(|event| event["event"] == "conflict"));
+    assert_eq!(daemon.instance().state, "Active", "it defends the address");
+}
+
+#[test]
+fn the_members_of_a_sync_group_go_together() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    host.namespace.ip(
+        "link add in0 type veth peer name in1\naddress add 198.18.6.1/24 dev in0\nlink set in1 up\nlink set in0 up\n",
+    );
+    let inner = elected(200, "").replace("web", "inner").replace("eth0", "in0").replace("198.18.5.200", "198.18.6.200");
+    let group = "[[sync-group]]\nname = \"both\"\ninstances = [\"web\", \"inner\"]\n";
+    let mut daemon = Daemon::start(host, &(elected(200, "") + &inner + group));
+    daemon.until("the outer one is held", |_| host.has("198.18.5.200"));
+    host.namespace.ip("link set in0 down\n");
+    daemon.until("the outer one is let go of", |_| !host.has("198.18.5.200"));
+    host.namespace.ip("link set in0 up\n");
+    daemon.until("both are back", |_| host.has("198.18.5.200"));
+}
