@@ -123,6 +123,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_command_goes_to_the_host_as_one_word_and_never_asks() {
+        let text = include_str!("../../../../packaging/bc.toml").replacen(
+            "ssh = \"root@198.18.5.11\"",
+            "ssh = \"ops@jump\"\nssh-options = [\"-p\", \"2222\"]\nsudo = true",
+            1,
+        );
+        let inventory = Inventory::parse("bc.toml", &text).expect("the example parses");
+        let hosts = SystemHosts::new(&inventory).expect("a directory");
+        let words = |command: &Command| -> Vec<String> {
+            let process = hosts.process(command);
+            std::iter::once(process.get_program())
+                .chain(process.get_args())
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect()
+        };
+        let ssh = words(&Command::on("pg1", "echo it's $HOME"));
+        assert_eq!((ssh[0].as_str(), ssh.contains(&"BatchMode=yes".to_owned())), ("ssh", true));
+        assert_eq!(ssh[ssh.len() - 5..ssh.len() - 1], ["-p", "2222", "--", "ops@jump"]);
+        assert_eq!(ssh[ssh.len() - 1], r"exec sudo -n sh -c 'cd /; export LC_ALL=C; echo it'\''s $HOME'");
+        assert_eq!(words(&Command::here("id")), ["sh", "-c", "cd /; export LC_ALL=C; id"]);
+    }
+
+    #[test]
     fn the_reasons_of_ssh_are_told_apart() {
         for (stderr, reason) in [
             ("root@198.18.5.11: Permission denied (publickey).", Unreached::KeyRefused),

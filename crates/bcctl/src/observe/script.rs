@@ -102,6 +102,7 @@ fn application(inventory: &Inventory, host: &str) -> String {
     let address = inventory.vip.address.addr();
     let properties = quote(&format!("{}/db.properties", server.config_directory));
     let probe = if address.is_ipv6() { format!("http://[{address}]") } else { format!("http://{address}") };
+    // An entry in the neighbour table may be old; only an answer says that the address is in use.
     format!(
         "{service}\n\
          {{ echo \"gocd.health=$(curl -s -o /dev/null -m 5 -w '%{{http_code}}' {health})\"; \
@@ -112,8 +113,9 @@ fn application(inventory: &Inventory, host: &str) -> String {
          rm \"$tmp\"/manifest.out \"$tmp\"/manifest.err; }} &\n\
          vip=$({status} 2>\"$tmp\"/vip.err) && echo \"gocd.vip=$(echo \"$vip\" | tr -d '\\n')\" || head -n 2 \"$tmp\"/vip.err | sed 's/^/gocd.vip-error=/'\n\
          rm \"$tmp\"/vip.err\n\
-         ip -o address show to {address} 2>/dev/null | grep -q . || {{ curl -s -g -o /dev/null --connect-timeout 1 -m 2 {probe}:{port}/; \
-         ip neigh show to {address} 2>/dev/null | sed -n 's/.*lladdr \\([0-9a-f:]*\\) \\(REACHABLE\\|DELAY\\|PROBE\\).*/gocd.vip-answers=\\1/p'; }} >\"$tmp\"/answers &",
+         ip -o address show to {address} 2>/dev/null | grep -q . || \
+         {{ {{ ping -c 2 -i 0.5 -W 1 {address} >/dev/null 2>&1 || curl -s -g -o /dev/null --connect-timeout 1 -m 2 {probe}:{port}/; }} && \
+         echo \"gocd.vip-answers=$(ip neigh show to {address} | sed -n 's/.*lladdr \\([0-9a-f:]*\\).*/\\1/p')\"; }} >\"$tmp\"/answers &",
         service = service_lines("gocd", &server.service),
         health = quote(&format!("{base}{}", gocd::HEALTH)),
         version = quote(&format!("{base}/go/api/version")),

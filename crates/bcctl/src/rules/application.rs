@@ -134,8 +134,15 @@ fn vip(site: &Site<'_>) -> Vec<Finding> {
                 .hint(format!("on {two}: vipd unassign; on {one}: vipd assign")),
         ),
         (Some(false), Some(false), Some(mac)) => Some(
-            Finding::fail("vip", ALL, format!("{address} is in use by {mac}, which is neither {one} nor {two}"))
-                .hint("find that host by its MAC and take the address from it"),
+            Finding::fail(
+                "vip",
+                ALL,
+                format!(
+                    "{address} is in use by {}, which is neither {one} nor {two}",
+                    if mac.is_empty() { "another host" } else { mac }
+                ),
+            )
+            .hint("find that host by its MAC and take the address from it"),
         ),
         (Some(false), Some(false), None) => {
             Some(Finding::fail("vip", &[], format!("nobody holds {address}: the agents find no server")).hint(format!(
