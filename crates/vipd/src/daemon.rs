@@ -12,6 +12,7 @@
 //!  └─ tasks that only carry bytes, and may be aborted at any await without harm:
 //!     ├─ netlink connection      socket ─▶ monitor
 //!     ├─ control: accept         ─▶ one per client: request line ─▶ call; answer lines ─▶ client
+//!     ├─ metrics: HTTP             ─▶ call; text ─▶ client
 //!     ├─ one per check           command, on time ─▶ end of check
 //!     └─ hook                    events, one after the other ─▶ command
 //! ```
@@ -31,6 +32,7 @@ pub mod hook;
 pub mod instance;
 pub mod limiter;
 pub mod managed;
+pub mod metrics;
 pub mod place;
 pub mod privilege;
 pub mod protocol;

@@ -145,7 +145,7 @@ async fn tell(socket: &Path, request: &Request) -> Exit {
     let asked = async { Client::ask(socket, request).await?.only().await };
     match asked.await {
         Ok(Answer::Done { message }) => exit(Exit::Done, writeln!(anstream::stdout(), "{message}")),
-        Ok(Answer::Status { .. } | Answer::Event { .. } | Answer::Lost { .. } | Answer::Refused { .. }) => Exit::Failed,
+        Ok(_) => Exit::Failed,
         Err(error) => {
             complain(&error, error.hint());
             error.exit()

@@ -121,7 +121,7 @@ pub fn event(answer: &Answer, json: bool, out: &mut impl Write, err: &mut impl W
             writeln!(err, "warning: {events} events were lost, because they were read too slowly")
         }
         Answer::Done { message } => writeln!(err, "{message}"),
-        Answer::Status { .. } | Answer::Refused { .. } => Ok(()),
+        Answer::Status { .. } | Answer::Metrics { .. } | Answer::Refused { .. } => Ok(()),
     }
 }
 

@@ -17,6 +17,7 @@ use vrrp::{AdvertPriority, Family};
 use super::effect::{Effect, Input};
 use super::instance::Instance;
 use crate::clock;
+use crate::config::Name;
 use crate::frame::claim::Claim;
 use crate::holder::{self, Vip};
 use crate::kernel::batch::{Changes, Request};
@@ -39,6 +40,8 @@ pub struct Edge {
     buffer: Box<[u8]>,
     /// The leases that may run.
     leases: BTreeSet<NonZeroU32>,
+    /// Leases that are to be renewed, with the instances that they belong to: all of them in one transaction.
+    due: Vec<(Name, Lease)>,
     counters: Counters,
 }
 
@@ -76,6 +79,7 @@ impl Edge {
             placed: BTreeSet::new(),
             buffer: vec![0; raw::LONGEST].into(),
             leases: BTreeSet::new(),
+            due: Vec::new(),
             counters: Counters::default(),
         };
         Ok((edge, missing))
@@ -135,7 +139,7 @@ impl Edge {
                 }
             }
             Effect::Advertise(priority) => self.advertise(instance, *priority, back),
-            Effect::Renew => self.renew(instance, instance.anchor(clock::now()), back),
+            Effect::Renew => self.renew(instance, instance.anchor(clock::now())),
             Effect::Silence => self.silence(instance, observed),
             Effect::Retire(leased) => self.retire(leased),
             Effect::Change(work) => self.work(instance, work, observed, back),
@@ -267,31 +271,48 @@ impl Edge {
         if sent > 0 && priority != AdvertPriority::Resigning {
             back.push(Input::Sent(at));
             if instance.holds() {
-                self.renew(instance, Some(at), back);
+                self.renew(instance, Some(at));
             }
         }
     }
 
-    fn renew(&mut self, instance: &Instance, anchor: Option<Instant>, back: &mut Vec<Input<'static>>) {
-        let (Some(dead_man), Some(plan), Some(anchor)) = (&mut self.dead_man, instance.plan(), anchor) else { return };
+    fn renew(&mut self, instance: &Instance, anchor: Option<Instant>) {
+        let (Some(plan), Some(anchor), true) = (instance.plan(), anchor, self.dead_man.is_some()) else { return };
         let Some(term) = plan.term(anchor) else { return };
-        self.counters.renewals += 1;
         self.leases.insert(instance.lease().0);
-        match dead_man.renew(&[Lease { id: instance.lease(), term }], clock::now) {
-            Ok(renewal) if renewal.too_late == 0 => {
+        self.due.push((instance.config().name.clone(), Lease { id: instance.lease(), term }));
+    }
+
+    /// Renews what is due. To be called before anybody is told that an address is here, and before waiting.
+    pub fn renew_due(&mut self, back: &mut Vec<(Name, Input<'static>)>) {
+        let Some(dead_man) = self.dead_man.as_mut().filter(|_| !self.due.is_empty()) else { return };
+        let leases: Vec<_> = self.due.iter().map(|(_, lease)| *lease).collect();
+        self.counters.renewals += leases.len() as u64;
+        let lost = match dead_man.renew(&leases, clock::now) {
+            Ok(renewal) => {
                 if renewal.reinstalled {
                     tracing::warn!("somebody removed vipd's nftables; they were made anew");
                 }
+                let now = clock::now();
+                self.due.retain(|(_, lease)| renewal.too_late > 0 && lease.term.until <= now);
+                Some("the renewal came too late".to_owned())
             }
-            Ok(_) => back.push(Input::LeaseLost("the renewal came too late".to_owned())),
-            Err(error @ LeaseError::Stalled { .. }) => back.push(Input::LeaseLost(error.to_string())),
+            Err(error @ LeaseError::Stalled { .. }) => Some(error.to_string()),
             // The next advertisement tries again; if that fails too, the lease lapses.
-            Err(error) => tracing::warn!(instance = %instance.config().name, %error, "the lease was not renewed"),
+            Err(error) => {
+                tracing::warn!(%error, "leases were not renewed");
+                None
+            }
+        };
+        let due = self.due.drain(..);
+        if let Some(why) = lost {
+            back.extend(due.map(|(name, _)| (name, Input::LeaseLost(why.clone()))));
         }
     }
 
     /// The dead-man switch does it in one transaction; without it, only removing the addresses does it.
     fn silence(&mut self, instance: &Instance, observed: &mut Observed) {
+        self.due.retain(|(_, lease)| lease.id != instance.lease());
         let silenced = match &mut self.dead_man {
             Some(dead_man) if !instance.leased().is_empty() => dead_man.silence(&[instance.lease()]),
             Some(_) | None => Err(LeaseError::Unanswered),
@@ -362,11 +383,13 @@ impl Edge {
                 (_, Some(error)) => failures.push((*request, error)),
                 (Request::Add { net, link, lifetimes }, None) => {
                     self.placed.insert((*link, *net));
+                    let secondary =
+                        net.addr().is_ipv4() && observed.on(*link).any(|one| one.net.trunc() == net.trunc());
                     observed.take(kernel::Change::Address(Address {
                         net: *net,
                         link: *link,
                         tag: Some(TAG),
-                        secondary: false,
+                        secondary,
                         tentative: false,
                         duplicate: false,
                         valid_for: lifetimes.map(|lifetimes| Duration::from_secs(u64::from(lifetimes.valid))),

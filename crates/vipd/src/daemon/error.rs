@@ -93,8 +93,5 @@ pub fn supported(config: &Config) -> Result<(), String> {
             return Err(format!("instance {name}: accept = false is not supported yet; leave it out"));
         }
     }
-    if config.metrics.is_some() {
-        return Err("[metrics] is not supported yet; leave it out".to_owned());
-    }
     Ok(())
 }

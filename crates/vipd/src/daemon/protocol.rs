@@ -37,6 +37,8 @@ pub enum Request {
     },
     /// Read the configuration again.
     Reload,
+    /// Counters and states, as Prometheus reads them.
+    Metrics,
 }
 
 /// What the daemon answers.
@@ -47,6 +49,11 @@ pub enum Answer {
     Status {
         /// As `vipd status --json` prints it.
         status: VipStatus,
+    },
+    /// The metrics.
+    Metrics {
+        /// In the text format of Prometheus.
+        text: String,
     },
     /// An event.
     Event {

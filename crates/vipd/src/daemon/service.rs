@@ -23,6 +23,7 @@ use super::error::DaemonError;
 use super::event::What;
 use super::hook::{Failed, Runner};
 use super::instance::Instance;
+use super::metrics::{self, Server};
 use super::privilege;
 use super::protocol::{Answer, Request};
 use super::stream::Stream;
@@ -58,6 +59,7 @@ pub struct Service {
     hook: Option<Runner>,
     hook_failed: (mpsc::Sender<Failed>, mpsc::Receiver<Failed>),
     listener: Option<Listener>,
+    metrics: Option<Server>,
     calls: (mpsc::Sender<Call>, mpsc::Receiver<Call>),
     /// Who waits for an instance's answer.
     tickets: BTreeMap<Ticket, oneshot::Sender<Reply>>,
@@ -120,6 +122,7 @@ impl Service {
             hook: None,
             hook_failed: mpsc::channel(WAITING),
             listener: None,
+            metrics: None,
             calls: mpsc::channel(WAITING),
             tickets: BTreeMap::new(),
             next_ticket: 0,
@@ -154,6 +157,8 @@ impl Service {
         loop {
             self.catch_up().await?;
             self.tick(clock::now());
+            self.renew_due();
+            self.drain(clock::now());
             self.sleep_until(self.deadline(clock::now()))?;
             match self.wait().await {
                 Wake::Look => {}
@@ -365,6 +370,12 @@ impl Service {
         self.carry_out(now, name, effects);
     }
 
+    fn renew_due(&mut self) {
+        let mut lost = Vec::new();
+        self.edge.renew_due(&mut lost);
+        self.queue.extend(lost);
+    }
+
     /// What effects lead to, until nothing more follows.
     fn drain(&mut self, now: Instant) {
         while let Some((name, input)) = self.queue.pop_front() {
@@ -389,7 +400,12 @@ impl Service {
                     self.report(Some(&name), what);
                 }
                 Effect::Answer(ticket, result) => self.reply(ticket, result),
-                effect => self.edge.carry_out(instance, &effect, &mut self.observed, &mut back),
+                effect => {
+                    if matches!(effect, Effect::Announce(_)) {
+                        self.renew_due();
+                    }
+                    self.edge.carry_out(instance, &effect, &mut self.observed, &mut back);
+                }
             }
             for input in back.drain(..) {
                 match input {
@@ -438,6 +454,10 @@ impl Service {
                 let (past, coming) = self.stream.subscribe(recent);
                 let _ = reply.send(Reply::Stream(past, coming));
                 return;
+            }
+            Request::Metrics => {
+                let text = metrics::render(&self.status(now), self.edge.counters());
+                return send(reply, Answer::Metrics { text });
             }
             Request::Reload => {
                 let answer = match self.reload() {
@@ -551,7 +571,17 @@ impl Service {
                     }
                 },
                 Change::Start(instance) => self.begin(instance, now),
-                Change::Metrics(_) | Change::SetSyncGroup(_) | Change::RemoveSyncGroup(_) => {}
+                Change::Metrics(listen) => {
+                    self.metrics = None;
+                    match listen.map(|listen| Server::open(listen, self.calls.0.clone())).transpose() {
+                        Ok(server) => self.metrics = server,
+                        Err(error) => {
+                            let (what, error) = ("serving metrics".to_owned(), error.to_string());
+                            self.report(None, What::Failed { what, error });
+                        }
+                    }
+                }
+                Change::SetSyncGroup(_) | Change::RemoveSyncGroup(_) => {}
             }
         }
         self.look_around(now);

@@ -5,10 +5,15 @@ use std::io;
 use futures_util::StreamExt as _;
 use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::AsyncSocket as _;
+use nix::sys::socket::{setsockopt, sockopt};
 use rtnetlink::MulticastGroup;
 
 use super::Change;
 use super::netlink::{self, Netlink};
+
+/// What the kernel may have told us and we have not yet read, in bytes.
+const INBOX: usize = 16 << 20;
 
 /// An ear at the kernel. Needs no privilege.
 pub struct Monitor {
@@ -23,7 +28,10 @@ impl Monitor {
     /// What socket(2) says.
     pub fn open() -> io::Result<(Self, Netlink)> {
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-        let (connection, handle, messages) = rtnetlink::new_multicast_connection(&groups)?;
+        let (mut connection, handle, messages) = rtnetlink::new_multicast_connection(&groups)?;
+        // Thousands of addresses that come at once must not overflow it. Without the privilege it stays as it is, and what
+        // is lost is looked up.
+        let _ = setsockopt(connection.socket_mut().socket_ref(), sockopt::RcvBufForce, &INBOX);
         tokio::spawn(connection);
         let changes = messages.filter_map(|(message, _)| std::future::ready(change(message.payload)));
         Ok((Self { messages: changes.boxed() }, Netlink::of(handle)))

@@ -118,3 +118,25 @@ fn the_members_of_a_sync_group_go_together() {
     host.namespace.ip("link set in0 up\n");
     daemon.until("both are back", |_| host.has("198.18.5.200"));
 }
+
+#[test]
+fn metrics_and_health_are_served_where_the_configuration_says() {
+    use std::io::{Read as _, Write as _};
+    let Some(world) = World::new(1) else { return };
+    let config = elected(200, "") + "[metrics]\nlisten = \"127.0.0.1:9150\"\n";
+    let mut daemon = Daemon::start(&world.hosts[0], &config);
+    daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
+    let get = |path: &'static str| {
+        let ask = move || {
+            let mut stream = std::net::TcpStream::connect("127.0.0.1:9150").unwrap();
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        };
+        world.hosts[0].namespace.enter(ask).join().unwrap()
+    };
+    assert!(get("/healthz").starts_with("HTTP/1.1 200"), "{}", get("/healthz"));
+    let metrics = get("/metrics");
+    assert!(metrics.contains("vipd_active{instance=\"web\"} 1\n"), "{metrics}");
+}
