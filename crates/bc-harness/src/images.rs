@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use bollard::Docker;
 use bollard::errors::Error as DockerError;
 use bollard::query_parameters::{
-    BuildImageOptionsBuilder, BuilderVersion, CreateImageOptionsBuilder, RemoveImageOptions,
+    BuildImageOptionsBuilder, BuilderVersion, CreateImageOptionsBuilder, PruneImagesOptionsBuilder,
 };
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
@@ -78,7 +78,17 @@ pub(crate) async fn provide(docker: &Docker, sources: &Sources, progress: &Progr
     let mut built: Vec<_> = provide_one(docker, sources, &HOST, progress).await?.into_iter().collect();
     let services = SERVICES.iter().map(|recipe| provide_one(docker, sources, recipe, progress));
     built.extend(try_join_all(services).await?.into_iter().flatten());
+    if !built.is_empty() {
+        forget_earlier(docker).await;
+    }
     Ok(built)
+}
+
+/// Removes the images that were built here before and have lost their name to a newer one.
+async fn forget_earlier(docker: &Docker) {
+    let filters = HashMap::from([("dangling", vec!["true"]), ("label", vec![CONTENT])]);
+    // In nobody's way but the disk's: what a kept world still uses, Docker keeps, and a failure costs nothing.
+    let _ = docker.prune_images(Some(PruneImagesOptionsBuilder::new().filters(&filters).build())).await;
 }
 
 async fn provide_base(docker: &Docker, sources: &Sources, progress: &Progress) -> Result<()> {
@@ -121,18 +131,13 @@ async fn provide_one(
     let (_, base) = content_and_id(docker, recipe.from).await?.with_context(|| format!("{} is gone", recipe.from))?;
     let context = BuildContext::gather(sources, recipe.name, recipe.programs)?;
     let content = context.hash(&base);
-    let earlier = content_and_id(docker, &tag).await?;
-    if earlier.as_ref().is_some_and(|(found, _)| *found == content) {
+    if content_and_id(docker, &tag).await?.is_some_and(|(found, _)| found == content) {
         return Ok(None);
     }
     progress.line(&format!("building {tag}"));
     build(docker, &tag, context.into_tar()?, &content, progress)
         .await
         .with_context(|| format!("cannot build {tag}"))?;
-    // Nameless now, and in nobody's way but the disk's. What still uses it, a kept world perhaps, keeps it.
-    if let Some((_, id)) = earlier.filter(|(content, _)| !content.is_empty()) {
-        let _ = docker.remove_image(&id, None::<RemoveImageOptions>, None).await;
-    }
     Ok(Some(tag))
 }
 
