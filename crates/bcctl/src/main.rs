@@ -25,12 +25,15 @@ mod verbs;
 
 use std::process::ExitCode;
 
+use bc_model::exit::Exit;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     match verbs::run(&cli) {
         Ok(exit) => exit.into(),
+        // A reader that has seen enough is no error.
+        Err(error) if error.exit() == Exit::Done => Exit::Done.into(),
         Err(error) => {
             render::error(&error, error.hint().as_deref());
             error.exit().into()

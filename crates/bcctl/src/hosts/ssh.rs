@@ -23,7 +23,9 @@ impl<'a> SystemHosts<'a> {
     /// # Errors
     /// When the directory for the sockets cannot be made.
     pub(crate) fn new(inventory: &'a Inventory) -> std::io::Result<Self> {
-        Ok(Self { inventory, sockets: tempfile::Builder::new().prefix("bcctl-").tempdir()? })
+        sweep(&std::env::temp_dir());
+        let prefix = format!("{SOCKETS}{}-", std::process::id());
+        Ok(Self { inventory, sockets: tempfile::Builder::new().prefix(&prefix).tempdir()? })
     }
 
     fn process(&self, command: &Command) -> Process {
@@ -47,6 +49,21 @@ impl<'a> SystemHosts<'a> {
                 shell.args(if sudo { &["-n", "sh", "-c"][..] } else { &["-c"] }).arg(script);
                 shell
             }
+        }
+    }
+}
+
+/// How the directories of sockets are named, before the process id.
+const SOCKETS: &str = "bcctl-ssh-";
+
+/// Removes the sockets of processes that were killed. Other people's directories are not ours to remove, and stay.
+fn sweep(directory: &Path) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix(SOCKETS).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
         }
     }
 }
@@ -143,6 +160,19 @@ mod tests {
         assert_eq!(ssh[ssh.len() - 5..ssh.len() - 1], ["-p", "2222", "--", "ops@jump"]);
         assert_eq!(ssh[ssh.len() - 1], r"exec sudo -n sh -c 'cd /; export LC_ALL=C; echo it'\''s $HOME'");
         assert_eq!(words(&Command::here("id")), ["sh", "-c", "cd /; export LC_ALL=C; id"]);
+    }
+
+    #[test]
+    fn sockets_of_the_dead_are_swept_and_nothing_else() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let alive = format!("bcctl-ssh-{}-a", std::process::id());
+        // Process ids end at 2^22 on Linux.
+        for name in ["bcctl-ssh-4194305-x", &alive, "bcctl-ssh-x", "bcctl-site-4194305-x"] {
+            std::fs::create_dir(directory.path().join(name)).expect("made");
+        }
+        sweep(directory.path());
+        let left = std::fs::read_dir(directory.path()).expect("a directory").count();
+        assert_eq!((left, directory.path().join("bcctl-ssh-4194305-x").exists()), (3, false));
     }
 
     #[test]
