@@ -109,6 +109,9 @@ pub struct AssignArgs {
     /// Take the address although another host answers for it
     #[arg(long)]
     pub force: bool,
+    /// The daemon
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
     /// Say what would be done, and do nothing: no frame is sent
     #[arg(long)]
     pub dry_run: bool,
@@ -143,6 +146,9 @@ pub struct UnassignArgs {
     /// Remove even the host's own address: one that vipd did not place, and the last of its family
     #[arg(long)]
     pub force: bool,
+    /// The daemon
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,

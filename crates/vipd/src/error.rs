@@ -101,6 +101,16 @@ pub enum Error {
         /// The address.
         held: IpNet,
     },
+    /// The running daemon decides about the address.
+    #[error("{address} belongs to the instance {instance} of the running vipd")]
+    Daemons {
+        /// The address.
+        address: IpAddr,
+        /// The instance.
+        instance: String,
+        /// What to ask the daemon for instead.
+        instead: String,
+    },
     /// SIGINT, SIGTERM or SIGHUP before anything was changed.
     #[error("stopped by a signal before {address} was added; nothing was changed")]
     Interrupted {
@@ -171,6 +181,7 @@ impl Error {
             | Self::OnOtherInterface { .. }
             | Self::OtherPrefix { .. }
             | Self::Duplicate { .. }
+            | Self::Daemons { .. }
             | Self::HostAddress { .. } => Exit::Refused,
             Self::Interrupted { .. } | Self::Kernel { .. } | Self::NotVerified { .. } | Self::Print(_) => Exit::Failed,
             Self::LostSecondaries { .. } | Self::NotUndone { .. } | Self::Several(_) => Exit::HalfWay,
@@ -199,6 +210,7 @@ impl Error {
             Self::HostAddress { dev, held } => {
                 format!("if it is to go all the same: vipd unassign {held} --dev {dev} --force")
             }
+            Self::Daemons { instead, .. } => instead.clone(),
             Self::Interrupted { .. } => "run it again".to_owned(),
             Self::LostSecondaries { lost, .. } => format!("add back {}", list(lost)),
             Self::NotUndone { .. } => "vipd status shows what is there; vipd unassign removes it".to_owned(),

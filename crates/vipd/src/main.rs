@@ -1,6 +1,7 @@
 //! `vipd`: parse, run the verb, print, exit.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -59,6 +60,9 @@ async fn run_assign(args: AssignArgs) -> Exit {
         dry_run: args.dry_run,
     };
     let mut report = VipReport::new(args.dry_run, args.after_fence);
+    if let Some(error) = daemons(&args.daemon.socket, request.net.addr(), "acquire").await {
+        return finish(report, Err(error), args.json);
+    }
     // Half a second more than the probe: worth a line where somebody watches, or waits.
     let watched = io::stderr().is_terminal() || request.probe.is_some_and(|time| time > Duration::from_secs(1));
     let progress = |step: &str| {
@@ -72,6 +76,11 @@ async fn run_assign(args: AssignArgs) -> Exit {
 }
 
 async fn run_unassign(args: UnassignArgs) -> Exit {
+    if let Some(address) = args.address
+        && let Some(error) = daemons(&args.daemon.socket, address.addr, "release").await
+    {
+        return finish(VipReport::new(args.dry_run, None), Err(error), args.json);
+    }
     let which = match (args.address, args.dev) {
         (Some(address), Some(dev)) => Which::One { address, dev },
         // clap has seen to it that --all was given.
@@ -115,6 +124,18 @@ fn printed(result: io::Result<Exit>) -> Exit {
         Err(error) => (Exit::Done, Err(error)),
     };
     exit(code, printed)
+}
+
+/// Refuses what the running daemon decides about: it would undo it, or keep the address silent.
+async fn daemons(socket: &Path, address: IpAddr, verb: &str) -> Option<Error> {
+    let has_it = |instance: &InstanceStatus| instance.addresses.iter().any(|net| net.addr() == address);
+    let instance = instances(socket).await?.into_iter().find(has_it)?;
+    let name = instance.name;
+    let instead = match instance.mode.as_str() {
+        "managed" => format!("vipd {verb} {name}"),
+        _ => format!("it is elected; where it is Active, vipd handover {name} gives it to a peer"),
+    };
+    Some(Error::Daemons { address, instance: name, instead })
 }
 
 /// The instances of the daemon, if one answers.

@@ -65,11 +65,10 @@ impl Edge {
     ///
     /// # Errors
     /// There is no rtnetlink.
-    pub fn open(with_lease: bool) -> io::Result<(Self, Option<LeaseError>)> {
-        let (dead_man, missing) = match with_lease.then(|| DeadMan::open(TableName::default())) {
-            None => (None, None),
-            Some(Ok(dead_man)) => (Some(dead_man), None),
-            Some(Err(error)) => (None, Some(error)),
+    pub fn open() -> io::Result<(Self, Option<LeaseError>)> {
+        let (dead_man, missing) = match DeadMan::open(TableName::default()) {
+            Ok(dead_man) => (Some(dead_man), None),
+            Err(error) => (None, Some(error)),
         };
         let edge = Self {
             changes: Changes::open()?,

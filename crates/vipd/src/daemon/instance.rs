@@ -140,6 +140,9 @@ impl Instance {
 
     /// Takes one input, and puts what is to be done into `out`, in order.
     pub fn handle(&mut self, now: Instant, observed: &Observed, input: Input<'_>, out: &mut Vec<Effect>) {
+        if !matches!(input, Input::Sent(_)) {
+            self.notice_stall(now, observed, out);
+        }
         match input {
             Input::Observed => self.observe(now, observed, out),
             Input::Depends { faults, priority } => self.depend(now, observed, faults, priority, out),
@@ -523,6 +526,23 @@ impl Instance {
         match self.brain {
             Brain::Elected(_) => self.ask_router(now, observed, vrrp::Input::StepDown(why), out),
             Brain::Managed(_) => self.withdraw(now, observed, Managed::Released, reason, out),
+        }
+    }
+
+    /// Before anything is done on the strength of what we knew: have we been stalled for longer than the others wait?
+    fn notice_stall(&mut self, now: Instant, observed: &Observed, out: &mut Vec<Effect>) {
+        match &self.brain {
+            Brain::Elected(elected) => {
+                // The router finds out from the time, whatever it is told.
+                let settings = *elected.router.settings();
+                if self.held {
+                    self.ask_router(now, observed, vrrp::Input::Reconfigured(settings), out);
+                }
+            }
+            Brain::Managed(Managed::Held(held)) if held.believed_until.is_some_and(|until| until <= now) => {
+                self.step_back(now, observed, out);
+            }
+            Brain::Managed(_) => {}
         }
     }
 

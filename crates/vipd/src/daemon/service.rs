@@ -102,7 +102,7 @@ impl Service {
         let (monitor, netlink) = Monitor::open().map_err(kernel("listening to rtnetlink"))?;
         let observed = netlink.observe().await.map_err(kernel("listing links and addresses"))?;
         let with_lease = config.instances.values().any(|instance| instance.lease != config::LeaseSetting::Off);
-        let (edge, missing) = Edge::open(with_lease).map_err(kernel("opening rtnetlink"))?;
+        let (edge, missing) = Edge::open().map_err(kernel("opening rtnetlink"))?;
         let listen = |kind| signal(kind).map_err(kernel("waiting for signals"));
         let signals = Signals {
             terminate: listen(SignalKind::terminate())?,
@@ -138,7 +138,7 @@ impl Service {
         service.listen(&config, socket)?;
         let switches_user = config.checks.values().any(|check| check.user.is_some());
         privilege::drop_others(switches_user).map_err(DaemonError::Privilege)?;
-        if let Some(missing) = missing {
+        if let Some(missing) = missing.filter(|_| with_lease) {
             let what = "the dead-man switch".to_owned();
             service.report(None, What::Failed { what, error: missing.to_string() });
         }

@@ -99,3 +99,15 @@ fn an_address_that_somebody_removes_is_put_back_a_limited_number_of_times() {
     let lost = daemon.events().iter().filter(|event| event["event"] == "address-lost").count();
     assert_eq!(lost, 1);
 }
+
+#[test]
+fn what_the_daemon_decides_about_is_not_assigned_beside_it() {
+    let Some(world) = World::new(1) else { return };
+    let daemon = Daemon::start(&world.hosts[0], &managed(""));
+    let refused = daemon.vipd("assign 198.18.5.200/24 --dev eth0");
+    let says = "error: 198.18.5.200 belongs to the instance web of the running vipd\n  hint: vipd acquire web\n";
+    assert_eq!((refused.status.code(), text(&refused.stderr).as_str()), (Some(3), says));
+    let refused = daemon.vipd("unassign 198.18.5.200/24 --dev eth0");
+    assert!(text(&refused.stderr).ends_with("hint: vipd release web\n"), "{refused:?}");
+    assert_eq!(daemon.vipd("assign 198.18.5.202/24 --dev eth0 --no-probe").status.code(), Some(0), "another address");
+}

@@ -140,3 +140,39 @@ fn metrics_and_health_are_served_where_the_configuration_says() {
     let metrics = get("/metrics");
     assert!(metrics.contains("vipd_active{instance=\"web\"} 1\n"), "{metrics}");
 }
+
+#[test]
+fn unicast_peers_elect_each_other_where_there_is_no_multicast() {
+    let Some(world) = World::new(2) else { return };
+    let peer = |n: u8| format!("[instance.unicast]\npeers = [\"198.18.5.1{n}\"]\n");
+    let mut high = Daemon::start(&world.hosts[0], &elected(200, &peer(1)));
+    let mut low = Daemon::start(&world.hosts[1], &elected(100, &peer(0)));
+    high.until("the higher priority is Active", |daemon| daemon.instance().state == "Active");
+    low.until("the other hears it", |daemon| {
+        daemon.instance().active == Some("198.18.5.10".parse().unwrap()) && daemon.instance().state == "Backup"
+    });
+    let handover = high.vipd("handover web");
+    assert_eq!(handover.status.code(), Some(0), "{handover:?}");
+    low.until("the peer has it", |daemon| daemon.instance().state == "Active" && world.hosts[1].has("198.18.5.200"));
+    assert!(!world.hosts[0].has("198.18.5.200"));
+    assert_eq!(high.instance().state, "Backup", "it yields to the lower priority that it gave the address to");
+}
+
+#[test]
+fn a_daemon_that_overslept_steps_back_and_listens() {
+    let Some(world) = World::new(2) else { return };
+    let mut high = Daemon::start(&world.hosts[0], &elected(200, ""));
+    high.until("it is Active", |daemon| daemon.instance().state == "Active");
+    let mut low = Daemon::start(&world.hosts[1], &elected(100, ""));
+    high.process.freeze();
+    low.until("the peer has it", |daemon| daemon.instance().state == "Active");
+    for pid in high.process.family() {
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
+    }
+    high.until("it has noticed", |daemon| {
+        let reason = "was not running for longer than the peers wait";
+        daemon.events().iter().any(|event| event["to"] == "Backup" && event["reason"] == reason)
+    });
+    high.until("it is Active again, by election", |daemon| daemon.instance().state == "Active");
+    low.until("the other is Backup", |daemon| daemon.instance().state == "Backup");
+}

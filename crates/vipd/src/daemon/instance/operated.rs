@@ -109,7 +109,6 @@ impl Instance {
 
     fn hold(&mut self, now: Instant, observed: &Observed, ticket: Option<Ticket>, out: &mut Vec<Effect>) {
         let lease = self.plan.map(|plan| (plan.renew_every, plan.silent_within));
-        let lease = lease.filter(|_| self.plan.is_some_and(|plan| plan.dead_man_timeout.is_some()));
         self.brain = Brain::Managed(Managed::Held(Held::new(now, lease, ticket)));
         self.acquire(now, observed, out);
         self.transition(now, StateName::Backup, StateName::Active, "acquired on request".to_owned(), out);
@@ -134,9 +133,7 @@ impl Instance {
                 }
             },
             Managed::Held(held) => {
-                if held.believed_until.is_some_and(|until| until <= now) {
-                    self.step_back(now, observed, out);
-                } else if held.renew_at.is_some_and(|at| at <= now)
+                if held.renew_at.is_some_and(|at| at <= now)
                     && let Some(plan) = self.plan
                 {
                     *held = Held::new(now, Some((plan.renew_every, plan.silent_within)), held.ticket);

@@ -280,3 +280,20 @@ fn a_managed_instance_that_was_stalled_asks_again() {
     world.run_until(11_000);
     assert!(world.instance.holds(), "nobody had taken them");
 }
+
+#[test]
+fn what_the_kernel_took_away_during_a_stall_is_not_put_back() {
+    for mut world in [World::elected(1), World::managed()] {
+        if world.instance.priority().is_none() {
+            world.feed(0, Input::Command(Ticket(1), Command::Acquire { force: true }));
+        }
+        world.run_until(500);
+        assert!(world.instance.holds());
+        let net = world.instance.vips()[0].net;
+        world.observed.take(Change::AddressGone { net, link: 2 });
+        let effects = world.feed(20_000, Input::Observed);
+        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Report(What::Restored { .. }))), "{effects:?}");
+        assert!(effects.contains(&Effect::Silence), "{effects:?}");
+        assert!(!world.instance.holds(), "another host may have them");
+    }
+}
