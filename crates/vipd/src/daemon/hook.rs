@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::check::Group;
@@ -23,26 +23,34 @@ pub struct Failed {
     pub error: String,
 }
 
-/// The runner of a hook. When it is dropped, what waits is still run.
+/// Runs the hook, one event after the other, also across a change of the hook itself.
 pub struct Runner {
     events: mpsc::Sender<Event>,
+    hook: watch::Sender<Option<Hook>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Runner {
-    /// Runs `hook` for each event that it is given.
+    /// Runs nothing until it is told what.
     #[must_use]
-    pub fn start(hook: Hook, failures: mpsc::Sender<Failed>) -> Self {
+    pub fn start(failures: mpsc::Sender<Failed>) -> Self {
         let (events, mut waiting) = mpsc::channel::<Event>(WAITING);
+        let (hook, current) = watch::channel::<Option<Hook>>(None);
         let task = tokio::spawn(async move {
             while let Some(event) = waiting.recv().await {
+                let Some(hook) = current.borrow().clone() else { continue };
                 if let Err(error) = run(&hook, &event).await {
                     // The loop has ended: nobody is left to tell.
                     let _ = failures.send(Failed { seq: event.seq, error }).await;
                 }
             }
         });
-        Self { events, task }
+        Self { events, hook, task }
+    }
+
+    /// Runs this from the next event on.
+    pub fn set(&self, hook: Option<Hook>) {
+        self.hook.send_replace(hook);
     }
 
     /// Runs the hook for `event` when its turn comes.
@@ -50,6 +58,9 @@ impl Runner {
     /// # Errors
     /// Too many events wait already.
     pub fn push(&self, event: Event) -> Result<(), Failed> {
+        if self.hook.borrow().is_none() {
+            return Ok(());
+        }
         let seq = event.seq;
         let full = |_| Failed { seq, error: format!("{WAITING} events wait for the hook already") };
         self.events.try_send(event).map_err(full)

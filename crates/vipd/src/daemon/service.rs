@@ -56,8 +56,8 @@ pub struct Service {
     stream: Stream,
     checks: BTreeMap<Name, (Verdict, AbortHandle)>,
     ran: (mpsc::Sender<Ran>, mpsc::Receiver<Ran>),
-    hook: Option<Runner>,
-    hook_failed: (mpsc::Sender<Failed>, mpsc::Receiver<Failed>),
+    hook: Runner,
+    hook_failed: mpsc::Receiver<Failed>,
     listener: Option<Listener>,
     metrics: Option<Server>,
     calls: (mpsc::Sender<Call>, mpsc::Receiver<Call>),
@@ -109,6 +109,7 @@ impl Service {
             interrupt: listen(SignalKind::interrupt())?,
             hangup: listen(SignalKind::hangup())?,
         };
+        let (failures, hook_failed) = mpsc::channel(WAITING);
         let mut service = Self {
             instances: BTreeMap::new(),
             leaving: Vec::new(),
@@ -119,8 +120,8 @@ impl Service {
             stream: Stream::default(),
             checks: BTreeMap::new(),
             ran: mpsc::channel(WAITING),
-            hook: None,
-            hook_failed: mpsc::channel(WAITING),
+            hook: Runner::start(failures),
+            hook_failed,
             listener: None,
             metrics: None,
             calls: mpsc::channel(WAITING),
@@ -194,12 +195,10 @@ impl Service {
             self.tick(again);
         }
         self.report(None, What::Stopped);
-        let Self { hook, edge, listener, .. } = self;
-        drop((edge, listener));
-        if let Some(hook) = hook {
-            // Each run is limited; all of them together are, too.
-            let _ = tokio::time::timeout(END, hook.finish()).await;
-        }
+        let Self { hook, edge, listener, hook_failed, .. } = self;
+        drop((edge, listener, hook_failed));
+        // Each run is limited; all of them together are, too.
+        let _ = tokio::time::timeout(END, hook.finish()).await;
         Ok(())
     }
 
@@ -217,7 +216,7 @@ impl Service {
             _ = signals.hangup.recv() => Wake::Reload,
             Some(call) = calls.1.recv() => Wake::Call(call),
             Some(ran) = ran.1.recv() => Wake::Ran(ran),
-            Some(failed) = hook_failed.1.recv() => Wake::HookFailed(failed),
+            Some(failed) = hook_failed.recv() => Wake::HookFailed(failed),
         }
     }
 
@@ -437,8 +436,7 @@ impl Service {
         if about_hook {
             return;
         }
-        let refused = self.hook.as_ref().and_then(|hook| hook.push(event).err());
-        if let Some(Failed { seq, error }) = refused {
+        if let Err(Failed { seq, error }) = self.hook.push(event) {
             self.report(None, What::HookFailed { seq, error });
         }
     }
@@ -539,10 +537,7 @@ impl Service {
         self.config = config;
         for change in &changes {
             match change {
-                Change::Hook(hook) => {
-                    let failures = self.hook_failed.0.clone();
-                    self.hook = hook.clone().map(|hook| Runner::start(hook, failures));
-                }
+                Change::Hook(hook) => self.hook.set(hook.clone()),
                 Change::Control(control) => {
                     if let Some(listener) = &self.listener {
                         listener.allow(control);
