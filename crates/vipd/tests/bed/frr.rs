@@ -3,9 +3,8 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
-
-use nix::unistd::{Group, User};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use super::process::Process;
 use super::router::{Router, Setting, bare};
@@ -21,12 +20,11 @@ pub fn start(host: &Host, setting: &Setting) -> Router {
     // Both run as the user frr, and keep all their sockets and pid files in a directory that only this router has.
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
-    let user = User::from_name("frr").unwrap().expect("the user frr");
-    let group = Group::from_name("frr").unwrap().expect("the group frr");
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(path.join("zebra.conf"), "").unwrap();
     fs::write(path.join("vrrpd.conf"), text(setting)).unwrap();
-    chown(path, Some(user.uid.as_raw()), Some(group.gid.as_raw())).unwrap();
+    let owned = Command::new("chown").arg("frr:frr").arg(path).status().unwrap();
+    assert!(owned.success(), "the user and the group frr");
 
     let start = |program: &str, name: &str| {
         let mut command = host.namespace.command(program);
