@@ -1,4 +1,4 @@
-//! Samples, medians, ratios, and what issue of quality each limit stands for.
+//! Samples, medians, ratios, and limits.
 
 use std::fmt;
 

@@ -77,10 +77,6 @@ impl Setting {
     pub fn active_down_interval(&self) -> Duration {
         self.interval * 3 + self.skew()
     }
-
-    pub fn with_priority(&self, priority: u8) -> Self {
-        Self { priority, ..self.clone() }
-    }
 }
 
 /// A running router. Killed when dropped; its directory goes with it.
