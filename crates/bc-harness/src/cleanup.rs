@@ -11,9 +11,9 @@ use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
     RemoveVolumeOptionsBuilder,
 };
-use futures_util::future::join_all;
 
 use crate::clock;
+use crate::network;
 use crate::run::{self, Owner, RunId};
 
 /// What of a run exists in Docker.
@@ -118,12 +118,10 @@ async fn remove_objects(docker: &Docker, objects: &Objects) -> Vec<String> {
         Ok(()) | Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => {}
         Err(error) => errors.push(format!("{what}: {error}")),
     };
-    let removals = objects.containers.iter().map(|(id, name)| async move {
+    let _change = network::change().await;
+    for (id, name) in &objects.containers {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        (format!("container {name}"), docker.remove_container(id, Some(options)).await)
-    });
-    for (what, result) in join_all(removals).await {
-        collect(what, result);
+        collect(format!("container {name}"), docker.remove_container(id, Some(options)).await);
     }
     for name in &objects.networks {
         collect(format!("network {name}"), docker.remove_network(name).await);

@@ -23,7 +23,7 @@ use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt};
 
 use crate::exec::{self, Exec, Output};
-use crate::network::Network;
+use crate::network::{self, Network};
 use crate::run::{self, RunId};
 
 /// The command of a host: the first start only delivers, later ones boot as the image does.
@@ -83,6 +83,7 @@ impl Host {
         let name = design.name;
         let address = network.address(design.octet);
         let request = request(docker, run, kept, network, &design, hosts).await?;
+        let change = network::change().await;
         let container = request.start().await.with_context(|| format!("cannot create {name}"))?;
         let plugged = async {
             unplug(docker, container.id(), network).await?;
@@ -90,6 +91,7 @@ impl Host {
         };
         plugged.await.with_context(|| format!("cannot plug in {name}"))?;
         container.start().await.with_context(|| format!("cannot switch on {name}"))?;
+        drop(change);
         let host = Self { name, address, mac: Network::mac(address), docker: docker.clone(), container };
         host.check_mac().await?;
         Ok(host)
@@ -146,6 +148,7 @@ impl Host {
     /// # Errors
     /// If Docker refuses.
     pub(crate) async fn cut_power(&self) -> Result<()> {
+        let _change = network::change().await;
         kill(&self.docker, self.id()).await.with_context(|| format!("cannot cut the power of {}", self.name))
     }
 
@@ -181,6 +184,16 @@ pub(crate) async fn power_of(docker: &Docker, container: &str) -> Result<(bool, 
     Ok((state.running == Some(true), state.paused == Some(true)))
 }
 
+/// Gives a container power; one that has it keeps it.
+///
+/// # Errors
+/// If Docker refuses.
+pub(crate) async fn switch_on(docker: &Docker, container: &str) -> Result<()> {
+    let _change = network::change().await;
+    // Starting what runs is no error to Docker.
+    Ok(docker.start_container(container, None).await?)
+}
+
 /// Takes the power from a container, at once and without a last word.
 ///
 /// Docker thaws a frozen container to let it die, and in that instant its processes answer whatever waits in their
@@ -189,6 +202,7 @@ pub(crate) async fn power_of(docker: &Docker, container: &str) -> Result<(bool, 
 /// # Errors
 /// If Docker refuses.
 pub(crate) async fn switch_off(docker: &Docker, container: &str, network: &Network, address: Ipv4Addr) -> Result<()> {
+    let _change = network::change().await;
     let (running, frozen) = power_of(docker, container).await?;
     if running && frozen {
         unplug(docker, container, network).await?;

@@ -9,12 +9,23 @@ use bollard::errors::Error as DockerError;
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
 use bollard::query_parameters::ListNetworksOptions;
 use ipnet::Ipv4Net;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::run::{self, RunId};
 
 /// Benchmarking addresses (RFC 2544): never routed on the Internet, and ours to use.
 const POOL: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 15);
 const NETWORKS: u32 = 1 << (24 - 15);
+
+static CHANGE: Mutex<()> = Mutex::const_new(());
+
+/// Whoever starts, stops, plugs or removes containers does it while holding this.
+///
+/// Docker 20.10 counts the endpoints of a network, and can lose count when some come while others go: then the network
+/// "has active endpoints" for ever, though it has none, and cannot be removed.
+pub(crate) async fn change() -> MutexGuard<'static, ()> {
+    CHANGE.lock().await
+}
 
 /// The run's network.
 #[derive(Clone, Debug, PartialEq, Eq)]

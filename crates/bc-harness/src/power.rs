@@ -59,8 +59,7 @@ impl Mains for DockerMains {
         Box::pin(async move {
             let (container, address) = self.node(node)?;
             if on {
-                // Starting what runs is no error to Docker.
-                Ok(self.docker.start_container(container, None).await?)
+                host::switch_on(&self.docker, container).await
             } else {
                 host::switch_off(&self.docker, container, &self.network, address).await
             }
