@@ -1,6 +1,7 @@
 # make drill   a real failover and failback, in containers, with a report     (about 5 minutes the first time, then under 2)
 # make test    everything: format, lints, unit, namespace and peer tests, the drills
 # make setup   only the Debian packages that the two above need
+# make bench  vipd against the installed keepalived, in one run, as ratios              (about 12 minutes)
 # make clean   what drills may have left behind (containers, networks, volumes carrying our label), and target/
 
 SHELL := /bin/bash
@@ -13,7 +14,7 @@ export CARGO_BUILD_TARGET := $(TRIPLE)
 export RUSTFLAGS := -C target-feature=+crt-static
 export CARGO_TERM_PROGRESS_WHEN ?= auto
 
-.PHONY: drill test setup setup-test build lint unit drills clean
+.PHONY: drill test bench setup setup-test build lint unit drills clean
 
 drill: setup build
 	$(BIN)/bc-harness drill $(DRILL)
@@ -39,6 +40,9 @@ unit:
 
 drills: build
 	BC_HARNESS=$(CURDIR)/$(BIN)/bc-harness cargo test --locked -p bc-tests -- --test-threads=1 --nocapture
+
+bench: setup-test
+	cargo bench --locked -p vipd --bench keepalived -- $(BENCH)
 
 clean:
 	-$(BIN)/bc-harness gc

@@ -20,6 +20,7 @@
 //! One thread. An effect is done when the edge returns, so no task ever sees half of one. Everything that has come in is
 //! handed to the instances before any deadline is: a timer that is due means "nobody was heard until now".
 
+mod account;
 pub mod announcer;
 pub mod check;
 pub mod control;

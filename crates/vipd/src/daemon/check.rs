@@ -4,12 +4,13 @@ use std::io;
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, Uid, User};
+use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::account;
 use crate::config::{Check, Name};
 
 /// The end of one run.
@@ -84,12 +85,10 @@ async fn run(check: &Check) -> bool {
 /// Lets `user` run the command; a number is a user too.
 fn as_user(command: &mut Command, user: Option<&str>) -> io::Result<()> {
     let Some(user) = user else { return Ok(()) };
-    let found = match user.parse() {
-        Ok(id) => User::from_uid(Uid::from_raw(id))?,
-        Err(_) => User::from_name(user)?,
-    };
+    let is = |one: &account::User| user.parse().map_or(one.name == user, |id: u32| one.uid == id);
+    let found = account::users()?.into_iter().find(is);
     let found = found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no user {user}")))?;
-    command.uid(found.uid.as_raw()).gid(found.gid.as_raw());
+    command.uid(found.uid).gid(found.gid);
     Ok(())
 }
 

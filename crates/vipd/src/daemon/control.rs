@@ -2,18 +2,18 @@
 //!
 //! A client that is slow, silent or rude costs its own connection and nothing else.
 
-use std::ffi::CString;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use nix::unistd::Uid;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use super::account;
 use super::event::Event;
 use super::protocol::{Answer, Request};
 use crate::config::{Control, Principal};
@@ -158,24 +158,20 @@ fn is_allowed(who: &UCred, control: &Control) -> bool {
     if uid.is_root() || uid == Uid::effective() {
         return true;
     }
+    // Files that cannot be read name nobody.
+    let users = account::users().unwrap_or_default();
+    let groups = account::groups().unwrap_or_default();
     let is_user = |principal: &Principal| match principal {
-        Principal::Id(id) => *id == uid.as_raw(),
-        Principal::Name(name) => User::from_name(name).ok().flatten().is_some_and(|user| user.uid == uid),
+        Principal::Id(id) => *id == who.uid(),
+        Principal::Name(name) => users.iter().any(|user| user.name == *name && user.uid == who.uid()),
     };
-    let groups = groups(who);
+    let is_member = |group: &account::Group| {
+        let named = |user: &account::User| user.uid == who.uid() && group.members.contains(&user.name);
+        group.gid == who.gid() || users.iter().any(named)
+    };
     let is_group = |principal: &Principal| match principal {
-        Principal::Id(id) => groups.contains(&Gid::from_raw(*id)),
-        Principal::Name(name) => Group::from_name(name).ok().flatten().is_some_and(|group| groups.contains(&group.gid)),
+        Principal::Id(id) => *id == who.gid() || groups.iter().any(|group| group.gid == *id && is_member(group)),
+        Principal::Name(name) => groups.iter().any(|group| group.name == *name && is_member(group)),
     };
     control.users.iter().any(is_user) || control.groups.iter().any(is_group)
-}
-
-/// The groups of the process, and those that its user is a member of.
-fn groups(who: &UCred) -> Vec<Gid> {
-    let primary = Gid::from_raw(who.gid());
-    let user = User::from_uid(Uid::from_raw(who.uid())).ok().flatten();
-    let name = user.and_then(|user| CString::new(user.name).ok());
-    let mut groups = name.and_then(|name| getgrouplist(&name, primary).ok()).unwrap_or_default();
-    groups.push(primary);
-    groups
 }
