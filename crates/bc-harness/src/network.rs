@@ -21,8 +21,8 @@ static CHANGE: Mutex<()> = Mutex::const_new(());
 
 /// Whoever starts, stops, plugs or removes containers does it while holding this.
 ///
-/// Docker 20.10 counts the endpoints of a network, and can lose count when some come while others go: then the network
-/// "has active endpoints" for ever, though it has none, and cannot be removed.
+/// Docker 20.10 counts the endpoints of a network, and was seen to lose count, we believe because some came while others
+/// went: then the network "has active endpoints", though it has none, and cannot be removed (decision 0055).
 pub(crate) async fn change() -> MutexGuard<'static, ()> {
     CHANGE.lock().await
 }
