@@ -94,6 +94,14 @@ pub(crate) trait Agent: Sync {
     fn preview(&self, action: Action, node: &str) -> Preview;
     /// Whether `on` means anything to it.
     fn turns_on(&self) -> bool;
+    /// Whether it asks the node itself, and so can do nothing about one that no longer answers.
+    fn needs_the_host(&self) -> bool {
+        false
+    }
+    /// Whether the configuration file itself holds a secret of it.
+    fn holds_a_secret(&self) -> bool {
+        false
+    }
 }
 
 /// How a child's end reads in the evidence.

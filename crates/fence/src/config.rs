@@ -4,6 +4,7 @@
 //! error in the hour in which it is needed. What is legal but probably not meant becomes a warning.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -12,12 +13,13 @@ use std::time::Duration;
 
 use crate::agent::Agent;
 use crate::config::raw::Raw;
-use crate::exec::ExecAgent;
 use crate::levels;
-use crate::ssh::SshAgent;
 
 mod device;
 mod raw;
+
+pub(crate) use device::{Keys, Place};
+pub(crate) use raw::absolute;
 
 /// Where the configuration is looked for unless the command line or `FENCE_CONFIG` says otherwise.
 pub(crate) const DEFAULT_FILE: &str = "/etc/fence/fence.toml";
@@ -37,29 +39,19 @@ pub(crate) struct Config {
 }
 
 /// One device.
-#[derive(Clone, Debug)]
 pub(crate) struct Device {
     /// The limit of one call, and again of the wait for the state asked for.
     pub(crate) timeout: Duration,
+    /// The word after `agent =`.
+    pub(crate) kind: &'static str,
     /// How it is asked.
-    pub(crate) agent: AgentKind,
+    pub(crate) agent: Box<dyn Agent>,
 }
 
-/// The agents that a device may have.
-#[derive(Clone, Debug)]
-pub(crate) enum AgentKind {
-    /// Any ClusterLabs fence agent.
-    Exec(ExecAgent),
-    /// A host that still answers.
-    Ssh(SshAgent),
-}
-
-impl AgentKind {
-    pub(crate) fn agent(&self) -> &dyn Agent {
-        match self {
-            Self::Exec(agent) => agent,
-            Self::Ssh(agent) => agent,
-        }
+impl fmt::Debug for Device {
+    /// Without the agent, which may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device").field("kind", &self.kind).field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 
@@ -88,15 +80,21 @@ impl ConfigError {
 }
 
 /// A problem at a place in the text, before the file's name and the line are known.
-struct Problem {
+pub(crate) struct Problem {
     at: usize,
     key: String,
     problem: String,
 }
 
 impl Problem {
-    fn new(at: usize, key: impl Into<String>, problem: impl Into<String>) -> Self {
+    /// A problem at a byte of the text.
+    pub(crate) fn new(at: usize, key: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { at, key: key.into(), problem: problem.into() }
+    }
+
+    fn saying(mut self, more: &str) -> Self {
+        self.problem.push_str(more);
+        self
     }
 }
 
@@ -112,7 +110,7 @@ pub(crate) fn load(file: &Path) -> Result<Config, ConfigError> {
         ConfigError::Invalid { file: file.to_owned(), line, key, problem }
     })?;
     let mode = fs::metadata(file).map_err(read)?.permissions().mode();
-    if mode & 0o004 != 0 && config.devices.values().any(has_inline_secret) {
+    if mode & 0o004 != 0 && config.devices.values().any(|device| device.agent.holds_a_secret()) {
         config.warnings.push(format!(
             "{} holds a password and every user of this machine can read it; chmod o-r, or use options-from-file",
             file.display()
@@ -121,15 +119,11 @@ pub(crate) fn load(file: &Path) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-fn has_inline_secret(device: &Device) -> bool {
-    matches!(&device.agent, AgentKind::Exec(agent) if agent.options.values().any(|option| option.secret))
-}
-
 fn parse(text: &str) -> Result<Config, Problem> {
     let raw = Raw::parse(text)?;
     let mut devices = BTreeMap::new();
     for (name, device) in raw.devices {
-        check_name(&name, "devices", device.span().start)?;
+        check_name(&name, "devices", device.at)?;
         let key = format!("devices.{name}");
         devices.insert(name, device::check(&key, device)?);
     }
@@ -208,9 +202,11 @@ fn warnings(nodes: &BTreeMap<String, Vec<Vec<String>>>, devices: &BTreeMap<Strin
         }
     }
     for (name, levels) in nodes {
-        let polite = |device: &String| matches!(devices.get(device).map(|d| &d.agent), Some(AgentKind::Ssh(_)));
+        let polite = |device: &String| devices.get(device).is_some_and(|device| device.agent.needs_the_host());
         if levels.iter().flatten().all(polite) {
-            warnings.push(format!("node {name} has only ssh devices: it cannot be fenced once it no longer answers"));
+            warnings.push(format!(
+                "node {name} has only devices that ask the node itself: it cannot be fenced once it no longer answers"
+            ));
         }
     }
     warnings
@@ -240,7 +236,7 @@ impl Config {
             self.devices.get(name).map(|device| levels::Device {
                 name,
                 timeout: device.timeout,
-                agent: device.agent.agent(),
+                agent: device.agent.as_ref(),
             })
         };
         Ok(levels::Node {

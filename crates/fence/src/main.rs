@@ -22,14 +22,13 @@ mod child;
 mod cli;
 mod clock;
 mod config;
+mod devices;
 mod error;
-mod exec;
 mod history;
 mod levels;
 mod lock;
 mod render;
 mod secret;
-mod ssh;
 mod stop;
 mod verbs;
 

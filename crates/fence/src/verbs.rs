@@ -164,7 +164,7 @@ fn check_device(config: &Config, name: &str, device: &Device, stop: &Stop) -> De
     let node = nodes.first().copied().unwrap_or(name);
     let ask = |action: Action| {
         let waiting = |elapsed: Duration| say(&format!("{name}: {}: {} s", action.as_str(), elapsed.as_secs()));
-        device.agent.agent().call(&Call { action, node, limit: device.timeout, waiting: &waiting, stop })
+        device.agent.call(&Call { action, node, limit: device.timeout, waiting: &waiting, stop })
     };
     let monitor = ask(Action::Monitor);
     let answer =

@@ -1,25 +1,28 @@
 //! The file as it is written, with the place of every value, before anything is checked.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::IgnoredAny;
 use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::Problem;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Raw {
+pub(super) struct Raw<'a> {
     pub(super) history: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) nodes: BTreeMap<String, Spanned<RawNode>>,
-    #[serde(default)]
-    pub(super) devices: BTreeMap<String, Spanned<RawDevice>>,
+    /// Known here so that the complaint about an unknown key names it; read below, each table by its agent.
+    #[serde(default, rename = "devices")]
+    _devices: IgnoredAny,
+    #[serde(skip)]
+    pub(super) devices: BTreeMap<String, RawDevice<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -28,73 +31,65 @@ pub(super) struct RawNode {
     pub(super) levels: Spanned<Vec<Spanned<Vec<Spanned<String>>>>>,
 }
 
-/// Every key that any agent knows: which belong together is checked later, so that the message can say so.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct RawDevice {
-    pub(super) agent: RawAgent,
+/// What every device has; the rest of its table belongs to its agent, and is read by it.
+pub(super) struct RawDevice<'a> {
+    pub(super) at: usize,
+    pub(super) agent: Spanned<String>,
     pub(super) timeout: Option<Spanned<String>>,
-    pub(super) command: Option<Spanned<String>>,
-    pub(super) options: Option<Spanned<BTreeMap<String, Spanned<RawOption>>>>,
-    pub(super) options_from_file: Option<Spanned<BTreeMap<String, Spanned<String>>>>,
-    pub(super) destination: Option<Spanned<String>>,
-    pub(super) identity_file: Option<Spanned<String>>,
-    pub(super) known_hosts: Option<Spanned<String>>,
-    pub(super) stop_services: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(super) drop_vips: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) keys: Spanned<DeTable<'a>>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum RawAgent {
-    Exec,
-    Ssh,
-}
-
-/// A string, an integer or a boolean, as text: agents know nothing else.
-pub(super) struct RawOption(pub(super) String);
-
-impl<'de> Deserialize<'de> for RawOption {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Scalar;
-        impl Visitor<'_> for Scalar {
-            type Value = RawOption;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string, an integer or a boolean")
-            }
-            fn visit_str<E: de::Error>(self, value: &str) -> Result<RawOption, E> {
-                Ok(RawOption(value.to_owned()))
-            }
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<RawOption, E> {
-                Ok(RawOption(value.to_string()))
-            }
-            fn visit_bool<E: de::Error>(self, value: bool) -> Result<RawOption, E> {
-                Ok(RawOption(value.to_string()))
+impl<'a> Raw<'a> {
+    pub(super) fn parse(text: &'a str) -> Result<Self, Problem> {
+        let root = DeTable::parse(text).map_err(|error| problem("", &error))?;
+        let devices = root.get_ref().get("devices").cloned();
+        let mut raw: Self = serde_path_to_error::deserialize(toml::Deserializer::from(root))
+            .map_err(|error| problem(&plain(&error.path().to_string()), error.inner()))?;
+        if let Some(devices) = devices {
+            for (name, device) in table("devices", devices)?.into_inner() {
+                let device = device_table(&format!("devices.{}", name.get_ref()), device)?;
+                raw.devices.insert(name.into_inner().into_owned(), device);
             }
         }
-        deserializer.deserialize_any(Scalar)
+        Ok(raw)
     }
 }
 
-impl Raw {
-    pub(super) fn parse(text: &str) -> Result<Self, Problem> {
-        let problem = |key: String, error: &toml::de::Error| {
-            Problem::new(error.span().map_or(0, |span| span.start), key, error.message().trim())
-        };
-        let deserializer = toml::Deserializer::parse(text).map_err(|error| problem(String::new(), &error))?;
-        serde_path_to_error::deserialize(deserializer)
-            .map_err(|error| problem(plain(&error.path().to_string()), error.inner()))
+fn device_table<'a>(key: &str, device: Spanned<DeValue<'a>>) -> Result<RawDevice<'a>, Problem> {
+    let mut keys = table(key, device)?;
+    let at = keys.span().start;
+    let mut word = |name: &str| match keys.get_mut().remove(name) {
+        None => Ok(None),
+        Some(value) => Deserialize::deserialize(ValueDeserializer::from(value))
+            .map(Some)
+            .map_err(|error| problem(&format!("{key}.{name}"), &error)),
+    };
+    let agent = word("agent")?.ok_or_else(|| Problem::new(at, key, "missing field `agent`"))?;
+    let timeout = word("timeout")?;
+    Ok(RawDevice { at, agent, timeout, keys })
+}
+
+fn table<'a>(key: &str, value: Spanned<DeValue<'a>>) -> Result<Spanned<DeTable<'a>>, Problem> {
+    let span = value.span();
+    match value.into_inner() {
+        DeValue::Table(table) => Ok(Spanned::new(span, table)),
+        other => Err(Problem::new(span.start, key, format!("invalid type: {}, expected a table", other.type_str()))),
     }
+}
+
+pub(super) fn problem(key: &str, error: &toml::de::Error) -> Problem {
+    Problem::new(error.span().map_or(0, |span| span.start), key, error.message().trim())
 }
 
 /// The key as a person writes it: without the steps that the place-keeping adds.
-fn plain(path: &str) -> String {
+pub(super) fn plain(path: &str) -> String {
     let steps: Vec<&str> =
         path.split('.').filter(|step| !step.starts_with("$__") && *step != "?" && !step.is_empty()).collect();
     steps.join(".")
 }
 
-pub(super) fn absolute(key: &str, path: &Spanned<String>) -> Result<PathBuf, Problem> {
+/// An absolute path.
+pub(crate) fn absolute(key: &str, path: &Spanned<String>) -> Result<PathBuf, Problem> {
     let read = Path::new(path.get_ref());
     if read.is_absolute() {
         return Ok(read.to_owned());
@@ -102,7 +97,8 @@ pub(super) fn absolute(key: &str, path: &Spanned<String>) -> Result<PathBuf, Pro
     Err(Problem::new(path.span().start, key, format!("{:?}: expected an absolute path", path.get_ref())))
 }
 
-pub(super) fn duration(key: &str, text: &Spanned<String>) -> Result<Duration, Problem> {
+/// A duration between 100 ms and an hour.
+pub(crate) fn duration(key: &str, text: &Spanned<String>) -> Result<Duration, Problem> {
     let range = Duration::from_millis(100)..=Duration::from_secs(3600);
     text.get_ref()
         .parse::<SignedDuration>()

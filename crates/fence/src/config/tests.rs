@@ -44,9 +44,9 @@ fn the_contract_is_read() {
     assert_eq!(config.nodes["pg1"], [["pg1-power"], ["pg1-ssh"]]);
     assert_eq!(config.devices["pg1-power"].timeout, Duration::from_secs(30));
     assert_eq!(config.devices["pg1-ssh"].timeout, Duration::from_secs(60));
-    let AgentKind::Exec(agent) = &config.devices["pg1-power"].agent else { panic!("not exec") };
-    assert_eq!(agent.options["lanplus"].value, "true");
-    assert_eq!(agent.options["cipher"].value, "3");
+    let preview = config.devices["pg1-power"].agent.preview(crate::agent::Action::Off, "pg1");
+    assert!(preview.stdin.contains(&"lanplus=true".to_owned()), "{preview:?}");
+    assert!(preview.stdin.contains(&"cipher=3".to_owned()), "{preview:?}");
     assert!(!format!("{config:?}").contains("hunter2"), "a secret is in Debug");
     assert_eq!(config.warnings, [""; 0]);
 }
@@ -104,8 +104,8 @@ fn every_mistake_is_named_with_its_line_its_key_and_what_was_expected() {
         ),
         (
             "agent = \"exec\"",
-            "agent = \"ipmi\"",
-            "7: devices.pg1-power.agent: unknown variant `ipmi`, expected `exec` or `ssh`",
+            "agent = \"impi\"",
+            "7: devices.pg1-power.agent: no agent \"impi\"; expected one of `exec`, ",
         ),
         ("agent = \"exec\"\n", "", "6: devices.pg1-power: missing field `agent`"),
         (
@@ -182,12 +182,12 @@ fn every_mistake_is_named_with_its_line_its_key_and_what_was_expected() {
         (
             "agent = \"ssh\"",
             "agent = \"ssh\"\ncommand = \"/bin/true\"",
-            "18: devices.pg1-ssh.command: does not belong to a device with agent = \"ssh\"",
+            "18: devices.pg1-ssh.command: unknown field `command`, expected one of `destination`, `identity-file`, `known-hosts`, `stop-services`, `drop-vips`, beside `agent` and `timeout`, when agent = \"ssh\"",
         ),
         (
             "agent = \"exec\"",
             "agent = \"exec\"\ndestination = \"x\"",
-            "8: devices.pg1-power.destination: does not belong to a device with agent = \"exec\"",
+            "8: devices.pg1-power.destination: unknown field `destination`, expected one of `command`, `options`, `options-from-file`, beside `agent` and `timeout`, when agent = \"exec\"",
         ),
         ("levels = [[", "levels = [[[", "6: : missing comma between array elements, expected `,`"),
     ];
@@ -218,8 +218,8 @@ fn a_device_used_by_no_node_or_by_two_and_a_node_with_only_ssh_are_warnings() {
         [
             "device pg1-power is used by no node",
             "device pg1-ssh is used by go1 and pg1: turning one off turns all of them off",
-            "node go1 has only ssh devices: it cannot be fenced once it no longer answers",
-            "node pg1 has only ssh devices: it cannot be fenced once it no longer answers",
+            "node go1 has only devices that ask the node itself: it cannot be fenced once it no longer answers",
+            "node pg1 has only devices that ask the node itself: it cannot be fenced once it no longer answers",
         ]
     );
 }

@@ -10,9 +10,12 @@ use std::time::Duration;
 
 use bc_model::fencing::NodeState;
 use ipnet::IpNet;
+use serde::Deserialize;
+use toml::Spanned;
 
 use crate::agent::{Action, Agent, Answer, Call, Preview, ending};
 use crate::child::{self, Ended, Finished};
+use crate::config::{Keys, Place, Problem};
 use crate::secret::{Options, clean};
 
 /// One host behind ssh.
@@ -41,7 +44,7 @@ pub(crate) struct Vip {
 
 impl Vip {
     /// Reads `ADDRESS/PREFIX dev INTERFACE`.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let [address, "dev", device] = words[..] else { return None };
         let legal = |c: char| c.is_ascii_alphanumeric() || "._-@".contains(c);
@@ -52,7 +55,7 @@ impl Vip {
 }
 
 /// Whether `name` may be a systemd unit (systemd.unit(5)), so that it can stand in a command line.
-pub(crate) fn is_unit_name(name: &str) -> bool {
+fn is_unit_name(name: &str) -> bool {
     let legal = |c: char| c.is_ascii_alphanumeric() || ":_.\\@-".contains(c);
     !name.is_empty() && name.len() < 256 && !name.starts_with('-') && name.chars().all(legal)
 }
@@ -171,6 +174,58 @@ impl Agent for SshAgent {
     fn turns_on(&self) -> bool {
         false
     }
+
+    fn needs_the_host(&self) -> bool {
+        true
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct SshKeys {
+    destination: Option<Spanned<String>>,
+    identity_file: Option<Spanned<String>>,
+    known_hosts: Option<Spanned<String>>,
+    #[serde(default)]
+    stop_services: Vec<Spanned<String>>,
+    #[serde(default)]
+    drop_vips: Vec<Spanned<String>>,
+}
+
+/// Reads the keys of a device with `agent = "ssh"`.
+pub(crate) fn read(keys: Keys<'_>) -> Result<Box<dyn Agent>, Problem> {
+    let (keys, place) = keys.read::<SshKeys>()?;
+    let stop_services = place.items(
+        "stop-services",
+        keys.stop_services,
+        |text| is_unit_name(text).then(|| text.to_owned()),
+        "the name of a systemd unit, such as \"go-server.service\"",
+    )?;
+    let drop_vips =
+        place.items("drop-vips", keys.drop_vips, Vip::parse, "an address such as \"198.18.5.200/24 dev eth0\"")?;
+    if stop_services.is_empty() && drop_vips.is_empty() {
+        return Err(place.missing(
+            "stop-services",
+            "a service or, under drop-vips, an address: else nothing could prove the host off",
+        ));
+    }
+    Ok(Box::new(SshAgent {
+        destination: destination(&place, keys.destination)?,
+        identity_file: place.path("identity-file", keys.identity_file.as_ref())?,
+        known_hosts: place.path("known-hosts", keys.known_hosts.as_ref())?,
+        stop_services,
+        drop_vips,
+    }))
+}
+
+/// The words that ssh is to connect to.
+fn destination(place: &Place, text: Option<Spanned<String>>) -> Result<String, Problem> {
+    let text = place.needed("destination", text, "user@host")?;
+    let bad = |c: char| c.is_whitespace() || c.is_control();
+    if text.get_ref().is_empty() || text.get_ref().starts_with('-') || text.get_ref().contains(bad) {
+        return Err(place.wrong("destination", &text, "user@host or ssh://user@host:port"));
+    }
+    Ok(text.into_inner())
 }
 
 /// Reads the answer of the status script: on if anything runs or is held, off only if every item is proven gone.

@@ -3,13 +3,19 @@
 //! The request goes to standard input as `name=value` lines; there are never arguments, because an agent that is given
 //! any reads its options from them and ignores the request. The action is always named: agents default to `reboot`.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::process::Command;
 
 use bc_model::fencing::NodeState;
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+use toml::Spanned;
 
 use crate::agent::{Action, Agent, Answer, Call, Preview, ending};
 use crate::child::{self, Ended, Finished};
+use crate::config::{Keys, Problem, absolute};
 use crate::secret::{OptionValue, Options, clean, is_secret};
 
 /// One device behind an external agent.
@@ -95,10 +101,89 @@ impl Agent for ExecAgent {
     fn turns_on(&self) -> bool {
         true
     }
+
+    fn holds_a_secret(&self) -> bool {
+        self.options.values().any(|option| option.secret)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ExecKeys {
+    command: Option<Spanned<String>>,
+    #[serde(default)]
+    options: BTreeMap<String, Spanned<Scalar>>,
+    #[serde(default)]
+    options_from_file: BTreeMap<String, Spanned<String>>,
+}
+
+/// A string, an integer or a boolean, as text: agents know nothing else.
+struct Scalar(String);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Scalar;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, an integer or a boolean")
+            }
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_owned()))
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+        }
+        deserializer.deserialize_any(Text)
+    }
+}
+
+/// Reads the keys of a device with `agent = "exec"`.
+pub(crate) fn read(keys: Keys<'_>) -> Result<Box<dyn Agent>, Problem> {
+    let (keys, place) = keys.read::<ExecKeys>()?;
+    let command = place.path("command", keys.command.as_ref())?;
+    let command = place.needed("command", command, "the path of a fence agent")?;
+    let mut options = Options::new();
+    for (name, value) in keys.options {
+        let at = value.span().start;
+        let value = value.into_inner().0;
+        check_option(&place.key("options"), &name, &value, at)?;
+        options.insert(name.clone(), option(&name, value));
+    }
+    let mut options_from_file = Vec::new();
+    for (name, path) in keys.options_from_file {
+        let table = place.key("options-from-file");
+        // The value is not known yet; what is forbidden whatever its value is refused here.
+        check_option(&table, &name, "", path.span().start)?;
+        if options.contains_key(&name) {
+            return Err(Problem::new(path.span().start, format!("{table}.{name}"), "is also given under options"));
+        }
+        options_from_file.push((name.clone(), absolute(&format!("{table}.{name}"), &path)?));
+    }
+    Ok(Box::new(ExecAgent { command, options, options_from_file }))
+}
+
+fn check_option(table: &str, name: &str, value: &str, at: usize) -> Result<(), Problem> {
+    let key = format!("{table}.{name}");
+    if let Some(reason) = forbidden(name, value) {
+        return Err(Problem::new(at, key, format!("may not be set: {reason}")));
+    }
+    let legal = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    if name.is_empty() || !name.chars().all(legal) {
+        return Err(Problem::new(at, key, "expected an option name of letters, digits, \"_\" and \"-\""));
+    }
+    if value.contains(|c: char| c.is_control()) {
+        return Err(Problem::new(at, key, "expected one line without control characters"));
+    }
+    Ok(())
 }
 
 /// Names that may not be configured, with the reason: each would let an agent do what was not asked for.
-pub(crate) fn forbidden(name: &str, value: &str) -> Option<&'static str> {
+fn forbidden(name: &str, value: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase().replace('-', "_");
     match name.as_str() {
         "action" | "option" => Some("fence names the action of every call itself"),
@@ -114,7 +199,7 @@ pub(crate) fn forbidden(name: &str, value: &str) -> Option<&'static str> {
 }
 
 /// An option as the configuration gives it.
-pub(crate) fn option(name: &str, value: String) -> OptionValue {
+fn option(name: &str, value: String) -> OptionValue {
     OptionValue { secret: is_secret(name), value }
 }
 

@@ -1,0 +1,23 @@
+//! The devices: one file each, and this list of them.
+
+use crate::agent::Agent;
+use crate::config::{Keys, Problem};
+
+pub(crate) mod exec;
+pub(crate) mod ssh;
+
+/// One kind of device.
+pub(crate) struct Kind {
+    /// The word after `agent =` in the configuration.
+    pub(crate) name: &'static str,
+    /// Reads the keys of such a device.
+    pub(crate) read: fn(Keys<'_>) -> Result<Box<dyn Agent>, Problem>,
+}
+
+/// All of them. Nothing else in the program knows which there are.
+pub(crate) const KINDS: [Kind; 2] = [Kind { name: "exec", read: exec::read }, Kind { name: "ssh", read: ssh::read }];
+
+/// The kind of this name.
+pub(crate) fn kind(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.name == name)
+}
