@@ -7,35 +7,33 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bc_model::vip::{InstanceStatus, VipStatus};
-use ipnet::IpNet;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use vrrp::{Family, StateName};
 
-use super::check::{self, Ran, Verdict};
+use super::check::{Ran, Verdict};
 use super::control::{Call, Listener, Reply};
 use super::depend;
 use super::edge::Edge;
-use super::effect::{Command, Effect, Input, Refusal, Ticket};
+use super::effect::{Effect, Input, Ticket};
 use super::error::DaemonError;
 use super::event::What;
 use super::hook::{Failed, Runner};
 use super::instance::Instance;
-use super::metrics::{self, Server};
-use super::privilege;
-use super::protocol::{Answer, Request};
+use super::metrics::Server;
 use super::stream::Stream;
 use super::watchdog::Watchdog;
 use crate::clock::{self, Alarm};
-use crate::config::{self, Change, Config, How, Mode, Name, describe_lease};
+use crate::config::{Config, Mode, Name};
 use crate::kernel;
 use crate::kernel::Observed;
 use crate::kernel::monitor::Monitor;
 use crate::kernel::netlink::Netlink;
-use crate::lease::LeaseId;
-use crate::verbs::status;
+
+mod calls;
+mod reload;
+mod start;
 
 /// How long the end may take.
 const END: Duration = Duration::from_secs(10);
@@ -93,63 +91,6 @@ enum Wake {
 }
 
 impl Service {
-    /// Gets everything ready; `socket` is used instead of the one that `config` names. Nothing is held yet, and what a dead daemon left is gone.
-    ///
-    /// # Errors
-    /// Anything that is needed and not there.
-    pub async fn start(file: PathBuf, config: Config, socket: Option<PathBuf>) -> Result<Self, DaemonError> {
-        let kernel = |what: &'static str| move |source| DaemonError::Kernel { what, source };
-        let (monitor, netlink) = Monitor::open().map_err(kernel("listening to rtnetlink"))?;
-        let observed = netlink.observe().await.map_err(kernel("listing links and addresses"))?;
-        let with_lease = config.instances.values().any(|instance| instance.lease != config::LeaseSetting::Off);
-        let (edge, missing) = Edge::open().map_err(kernel("opening rtnetlink"))?;
-        let listen = |kind| signal(kind).map_err(kernel("waiting for signals"));
-        let signals = Signals {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hangup: listen(SignalKind::hangup())?,
-        };
-        let (failures, hook_failed) = mpsc::channel(WAITING);
-        let mut service = Self {
-            instances: BTreeMap::new(),
-            leaving: Vec::new(),
-            observed,
-            netlink,
-            monitor,
-            edge,
-            stream: Stream::default(),
-            checks: BTreeMap::new(),
-            ran: mpsc::channel(WAITING),
-            hook: Runner::start(failures),
-            hook_failed,
-            listener: None,
-            metrics: None,
-            calls: mpsc::channel(WAITING),
-            tickets: BTreeMap::new(),
-            next_ticket: 0,
-            next_lease: NonZeroU32::MIN,
-            queue: VecDeque::new(),
-            alarm: Alarm::new().map_err(kernel("setting a timer"))?,
-            signals,
-            watchdog: Watchdog::from_environment(clock::now()),
-            file,
-            config: Config::default(),
-        };
-        service.sweep(&config)?;
-        service.listen(&config, socket)?;
-        let switches_user = config.checks.values().any(|check| check.user.is_some());
-        privilege::drop_others(switches_user).map_err(DaemonError::Privilege)?;
-        if let Some(missing) = missing.filter(|_| with_lease) {
-            let what = "the dead-man switch".to_owned();
-            service.report(None, What::Failed { what, error: missing.to_string() });
-        }
-        // The first configuration is a reload of an empty one.
-        service.change_to(config);
-        service.report(None, What::Started { instances: service.instances.len() });
-        service.watchdog.ready();
-        Ok(service)
-    }
-
     /// Runs until a signal says stop; then everything has been let go of.
     ///
     /// # Errors
@@ -440,203 +381,4 @@ impl Service {
             self.report(None, What::HookFailed { seq, error });
         }
     }
-
-    // ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-    fn answer(&mut self, call: Call) {
-        let Call { request, reply } = call;
-        let now = clock::now();
-        let (instance, command) = match request {
-            Request::Status => return send(reply, Answer::Status { status: self.status(now) }),
-            Request::Events { recent } => {
-                let (past, coming) = self.stream.subscribe(recent);
-                let _ = reply.send(Reply::Stream(past, coming));
-                return;
-            }
-            Request::Metrics => {
-                let text = metrics::render(&self.status(now), self.edge.counters());
-                return send(reply, Answer::Metrics { text });
-            }
-            Request::Reload => {
-                let answer = match self.reload() {
-                    Ok(0) => Answer::Done { message: "nothing has changed".to_owned() },
-                    Ok(changes) => Answer::Done { message: format!("reloaded: {changes} changes") },
-                    Err(error) => Answer::Refused { error, hint: Some("nothing was changed".to_owned()) },
-                };
-                return send(reply, answer);
-            }
-            Request::Acquire { instance, force } => (instance, Command::Acquire { force }),
-            Request::Release { instance } => (instance, Command::Release),
-            Request::Handover { instance } => (instance, Command::Handover),
-        };
-        let Some(name) = Name::new(&instance).filter(|name| self.instances.contains_key(name)) else {
-            let known: Vec<_> = self.instances.keys().map(ToString::to_string).collect();
-            let hint = Some(format!("there is {}", known.join(", "))).filter(|_| !known.is_empty());
-            return send(reply, Answer::Refused { error: format!("there is no instance {instance}"), hint });
-        };
-        self.next_ticket += 1;
-        let ticket = Ticket(self.next_ticket);
-        self.tickets.insert(ticket, reply);
-        self.feed(now, &name, Input::Command(ticket, command));
-    }
-
-    fn reply(&mut self, ticket: Ticket, result: Result<String, Refusal>) {
-        if let Some(reply) = self.tickets.remove(&ticket) {
-            let refused = |Refusal { message, hint }| Answer::Refused { error: message, hint };
-            send(reply, result.map_or_else(refused, |message| Answer::Done { message }));
-        }
-    }
-
-    fn status(&self, now: Instant) -> VipStatus {
-        let one = |instance: &Instance| {
-            let config = instance.config();
-            InstanceStatus {
-                name: config.name.to_string(),
-                mode: if config.vrrp().is_some() { "vrrp" } else { "managed" }.to_owned(),
-                interface: config.interface.to_string(),
-                state: instance.state().to_string(),
-                state_age_ms: milliseconds(now.saturating_duration_since(instance.since())),
-                waiting: instance.waiting_for().map(str::to_owned),
-                virtual_router_id: config.vrrp().map(|vrrp| vrrp.vrid.get()),
-                priority: instance.priority().map(vrrp::Priority::get),
-                active: instance.heard(),
-                addresses: config.held().collect(),
-                lease: describe_lease(config, self.edge.enforcement()),
-                received: instance.counters().accepted(),
-                discarded: instance.counters().discarded_in_all(),
-            }
-        };
-        let instances = self.instances.values().map(one).collect();
-        VipStatus { instances: Some(instances), ..status::select(&[], &self.observed) }
-    }
-
-    // ── configuration ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// Reads the file again; all of it is taken, or nothing.
-    fn reload(&mut self) -> Result<usize, String> {
-        self.watchdog.reloading();
-        let loaded = Config::load(&self.file).map_err(|error| error.to_string());
-        let result = match loaded.and_then(|config| super::error::supported(&config).map(|()| config)) {
-            Ok(config) => {
-                let changes = self.change_to(config);
-                self.report(None, What::Reloaded { changes });
-                Ok(changes)
-            }
-            Err(error) => {
-                self.report(None, What::ReloadRefused { error: error.clone() });
-                Err(error)
-            }
-        };
-        self.watchdog.ready();
-        result
-    }
-
-    fn change_to(&mut self, config: Config) -> usize {
-        let now = clock::now();
-        let changes = config::diff(&self.config, &config);
-        self.config = config;
-        for change in &changes {
-            match change {
-                Change::Hook(hook) => self.hook.set(hook.clone()),
-                Change::Control(control) => {
-                    if let Some(listener) = &self.listener {
-                        listener.allow(control);
-                    }
-                }
-                Change::SetCheck(check) => {
-                    let handle = check::start(check.clone(), self.ran.0.clone());
-                    let before = self.checks.remove(&check.name);
-                    let verdict = before.map(|(verdict, handle)| {
-                        handle.abort();
-                        verdict
-                    });
-                    self.checks.insert(check.name.clone(), (verdict.unwrap_or_default(), handle));
-                }
-                Change::RemoveCheck(name) => {
-                    if let Some((_, handle)) = self.checks.remove(name) {
-                        handle.abort();
-                    }
-                }
-                Change::Stop { name, .. } => self.retire(now, name),
-                Change::Instance(change) => match change.how {
-                    How::InPlace => self.reshape(now, &change.from, &change.to),
-                    How::Restart => {
-                        self.retire(now, &change.from);
-                        self.begin(&change.to, now);
-                    }
-                },
-                Change::Start(instance) => self.begin(instance, now),
-                Change::Metrics(listen) => {
-                    self.metrics = None;
-                    match listen.map(|listen| Server::open(listen, self.calls.0.clone())).transpose() {
-                        Ok(server) => self.metrics = server,
-                        Err(error) => {
-                            let (what, error) = ("serving metrics".to_owned(), error.to_string());
-                            self.report(None, What::Failed { what, error });
-                        }
-                    }
-                }
-                Change::SetSyncGroup(_) | Change::RemoveSyncGroup(_) => {}
-            }
-        }
-        self.look_around(now);
-        changes.len()
-    }
-
-    fn begin(&mut self, instance: &config::Instance, now: Instant) {
-        let plan = self.plan(instance);
-        let lease = LeaseId(self.next_lease);
-        self.next_lease = self.next_lease.checked_add(1).unwrap_or(NonZeroU32::MIN);
-        self.instances.insert(instance.name.clone(), Instance::new(instance.clone(), plan, lease, now));
-    }
-
-    fn reshape(&mut self, now: Instant, from: &Name, to: &config::Instance) {
-        let plan = self.plan(to);
-        let Some(mut instance) = self.instances.remove(from) else { return };
-        let mut effects = Vec::new();
-        instance.reconfigure(now, &self.observed, to.clone(), plan, &mut effects);
-        self.instances.insert(to.name.clone(), instance);
-        self.carry_out(now, &to.name, effects);
-        self.drain(now);
-    }
-
-    fn retire(&mut self, now: Instant, name: &Name) {
-        self.feed(now, name, Input::Stop);
-        self.leaving.extend(self.instances.remove(name));
-    }
-
-    fn plan(&self, instance: &config::Instance) -> Option<crate::lease::LeasePlan> {
-        // A checked configuration has a plan wherever there is a dead-man switch; without one, seconds may be too coarse.
-        instance.lease_plan(self.edge.enforcement()).unwrap_or_default()
-    }
-
-    fn sweep(&mut self, config: &Config) -> Result<(), DaemonError> {
-        let place = |instance: &config::Instance| {
-            let link = self.observed.link(instance.interface.as_str()).map(|link| link.index)?;
-            Some(instance.held().map(move |net| (link, net)).collect::<Vec<(u32, IpNet)>>())
-        };
-        let configured: Vec<_> = config.instances.values().filter_map(place).flatten().collect();
-        let swept = self.edge.sweep(&mut self.observed, &configured).map_err(DaemonError::Sweep)?;
-        if !swept.is_empty() {
-            tracing::warn!(addresses = ?swept, "removed what an earlier vipd had left");
-        }
-        Ok(())
-    }
-
-    fn listen(&mut self, config: &Config, socket: Option<PathBuf>) -> Result<(), DaemonError> {
-        let path = socket.unwrap_or_else(|| config.control.socket.clone());
-        let listener = Listener::open(&path, &config.control, self.calls.0.clone());
-        let failed = |source| DaemonError::Socket { path, source };
-        self.listener = Some(listener.map_err(failed)?);
-        Ok(())
-    }
-}
-
-fn send(reply: oneshot::Sender<Reply>, answer: Answer) {
-    // The client may have hung up.
-    let _ = reply.send(Reply::One(answer));
-}
-
-fn milliseconds(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

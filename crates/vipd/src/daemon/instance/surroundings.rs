@@ -1,0 +1,125 @@
+//! What the host, the configuration and the dependencies of an instance mean for it.
+
+use std::time::{Duration, Instant};
+
+use vrrp::{Priority, Shutdown};
+
+use super::place::{self, Place, Unready};
+use super::{Brain, Effect, Instance, LeasePlan, Leased, Limiter, Mode, Observed, Vip, What, config};
+
+impl Instance {
+    /// Takes another configuration of the same instance, and keeps its state.
+    ///
+    /// Addresses that are in both stay; the others come or go.
+    pub fn reconfigure(
+        &mut self,
+        now: Instant,
+        observed: &Observed,
+        config: config::Instance,
+        plan: Option<LeasePlan>,
+        out: &mut Vec<Effect>,
+    ) {
+        let before = std::mem::take(&mut self.vips);
+        let restarts = self.restores.clone();
+        self.restores = if config.restore_limit == self.config.restore_limit {
+            restarts
+        } else {
+            Limiter::new(config.restore_limit as usize, Duration::from_secs(60))
+        };
+        (self.config, self.plan) = (config, plan);
+        if let (Brain::Elected(elected), Mode::Vrrp(vrrp)) = (&mut self.brain, &self.config.mode) {
+            elected.reconfigure(&self.config, vrrp);
+        }
+        if let Ok(place) = place::find(&self.config, observed) {
+            self.settle(place);
+        }
+        for gone in before.iter().filter(|vip| !self.vips.contains(vip)) {
+            self.holder.release(gone.clone());
+            self.retiring.push(Leased::new(gone.net.addr(), gone.link));
+        }
+        if !self.leased().is_empty() {
+            out.push(Effect::Guard);
+        }
+        if self.held {
+            self.vips.iter().for_each(|vip| self.holder.hold(vip.clone()));
+            out.push(Effect::Renew);
+        }
+        self.plan_work(observed);
+        self.prolong = self.next_prolongation(now);
+        self.govern(now, observed, out);
+    }
+
+    pub(super) fn observe(&mut self, now: Instant, observed: &Observed, out: &mut Vec<Effect>) {
+        let found = place::find(&self.config, observed);
+        let moved = match (&self.place, &found) {
+            (Ok(before), Ok(after)) => before.link != after.link || before.mac != after.mac,
+            (Ok(_), Err(_)) | (Err(_), Ok(_)) => true,
+            (Err(before), Err(after)) => before != after,
+        };
+        if moved {
+            // Out of the old place first, with its addresses, before there is a new one.
+            if self.place.is_ok() {
+                self.place = Err(found.as_ref().err().copied().unwrap_or(Unready::Missing));
+                self.govern(now, observed, out);
+            }
+            match found {
+                Ok(place) => self.settle(place),
+                Err(unready) => self.place = Err(unready),
+            }
+        } else if let Ok(place) = found {
+            self.place = Ok(place);
+        }
+        self.govern(now, observed, out);
+        self.look_after(now, observed, out);
+    }
+
+    /// Makes a home of an interface.
+    pub(super) fn settle(&mut self, place: Place) {
+        let dev = self.config.interface.to_string();
+        self.vips = self.config.held().map(|net| Vip { net, link: place.link, dev: dev.clone() }).collect();
+        self.leased = self.vips.iter().map(|vip| Leased::new(vip.net.addr(), vip.link)).collect();
+        self.place = Ok(place);
+    }
+
+    /// Begins, ends or goes on, by whether it can run.
+    pub(super) fn govern(&mut self, now: Instant, observed: &Observed, out: &mut Vec<Effect>) {
+        let obstacle = match (&self.place, &self.deaf, self.faults.first()) {
+            (Err(unready), _, _) => Some((unready.to_string(), Shutdown::InterfaceDown)),
+            (Ok(_), Some((why, _)), _) => Some((why.clone(), Shutdown::Fault)),
+            (Ok(_), None, Some(fault)) => Some((fault.clone(), Shutdown::Fault)),
+            (Ok(_), None, None) => None,
+        };
+        let reason = obstacle.as_ref().map(|(reason, _)| reason.clone());
+        if reason != self.waiting_for {
+            if let Some(reason) = reason.clone() {
+                out.push(Effect::Report(What::Waiting { reason }));
+            }
+            self.waiting_for = reason;
+        }
+        let why = obstacle.map(|(_, why)| why);
+        match &self.brain {
+            Brain::Elected(_) => self.govern_router(now, observed, why, out),
+            Brain::Managed(_) => self.govern_managed(now, observed, why, out),
+        }
+    }
+
+    pub(super) fn depend(
+        &mut self,
+        now: Instant,
+        observed: &Observed,
+        faults: &[String],
+        priority: Priority,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.faults != faults {
+            self.faults = faults.to_vec();
+        }
+        if let Brain::Elected(elected) = &mut self.brain
+            && elected.priority != priority
+        {
+            let from = std::mem::replace(&mut elected.priority, priority).get();
+            out.push(Effect::Report(What::Priority { from, to: priority.get() }));
+        }
+        self.govern(now, observed, out);
+    }
+}

@@ -1,0 +1,94 @@
+//! Requests that come in over the control socket, and their answers.
+
+use std::time::{Duration, Instant};
+
+use bc_model::vip::{InstanceStatus, VipStatus};
+use tokio::sync::oneshot;
+
+use super::Service;
+use crate::clock;
+use crate::config::{Name, describe_lease};
+use crate::daemon::control::{Call, Reply};
+use crate::daemon::effect::{Command, Input, Refusal, Ticket};
+use crate::daemon::instance::Instance;
+use crate::daemon::metrics;
+use crate::daemon::protocol::{Answer, Request};
+use crate::verbs::status;
+
+impl Service {
+    pub(super) fn answer(&mut self, call: Call) {
+        let Call { request, reply } = call;
+        let now = clock::now();
+        let (instance, command) = match request {
+            Request::Status => return send(reply, Answer::Status { status: self.status(now) }),
+            Request::Events { recent } => {
+                let (past, coming) = self.stream.subscribe(recent);
+                let _ = reply.send(Reply::Stream(past, coming));
+                return;
+            }
+            Request::Metrics => {
+                let text = metrics::render(&self.status(now), self.edge.counters());
+                return send(reply, Answer::Metrics { text });
+            }
+            Request::Reload => {
+                let answer = match self.reload() {
+                    Ok(0) => Answer::Done { message: "nothing has changed".to_owned() },
+                    Ok(changes) => Answer::Done { message: format!("reloaded: {changes} changes") },
+                    Err(error) => Answer::Refused { error, hint: Some("nothing was changed".to_owned()) },
+                };
+                return send(reply, answer);
+            }
+            Request::Acquire { instance, force } => (instance, Command::Acquire { force }),
+            Request::Release { instance } => (instance, Command::Release),
+            Request::Handover { instance } => (instance, Command::Handover),
+        };
+        let Some(name) = Name::new(&instance).filter(|name| self.instances.contains_key(name)) else {
+            let known: Vec<_> = self.instances.keys().map(ToString::to_string).collect();
+            let hint = Some(format!("there is {}", known.join(", "))).filter(|_| !known.is_empty());
+            return send(reply, Answer::Refused { error: format!("there is no instance {instance}"), hint });
+        };
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.tickets.insert(ticket, reply);
+        self.feed(now, &name, Input::Command(ticket, command));
+    }
+
+    pub(super) fn reply(&mut self, ticket: Ticket, result: Result<String, Refusal>) {
+        if let Some(reply) = self.tickets.remove(&ticket) {
+            let refused = |Refusal { message, hint }| Answer::Refused { error: message, hint };
+            send(reply, result.map_or_else(refused, |message| Answer::Done { message }));
+        }
+    }
+
+    pub(super) fn status(&self, now: Instant) -> VipStatus {
+        let one = |instance: &Instance| {
+            let config = instance.config();
+            InstanceStatus {
+                name: config.name.to_string(),
+                mode: if config.vrrp().is_some() { "vrrp" } else { "managed" }.to_owned(),
+                interface: config.interface.to_string(),
+                state: instance.state().to_string(),
+                state_age_ms: milliseconds(now.saturating_duration_since(instance.since())),
+                waiting: instance.waiting_for().map(str::to_owned),
+                virtual_router_id: config.vrrp().map(|vrrp| vrrp.vrid.get()),
+                priority: instance.priority().map(vrrp::Priority::get),
+                active: instance.heard(),
+                addresses: config.held().collect(),
+                lease: describe_lease(config, self.edge.enforcement()),
+                received: instance.counters().accepted(),
+                discarded: instance.counters().discarded_in_all(),
+            }
+        };
+        let instances = self.instances.values().map(one).collect();
+        VipStatus { instances: Some(instances), ..status::select(&[], &self.observed) }
+    }
+}
+
+fn send(reply: oneshot::Sender<Reply>, answer: Answer) {
+    // The client may have hung up.
+    let _ = reply.send(Reply::One(answer));
+}
+
+fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,102 @@
+//! From nothing to a daemon that is ready and holds nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::{Service, Signals, WAITING};
+use crate::clock::{self, Alarm};
+use crate::config::{self, Config};
+use crate::daemon::control::Listener;
+use crate::daemon::edge::Edge;
+use crate::daemon::error::DaemonError;
+use crate::daemon::event::What;
+use crate::daemon::hook::Runner;
+use crate::daemon::privilege;
+use crate::daemon::stream::Stream;
+use crate::daemon::watchdog::Watchdog;
+use crate::kernel::monitor::Monitor;
+
+impl Service {
+    /// Gets everything ready; `socket` is used instead of the one that `config` names. Nothing is held yet, and what a dead daemon left is gone.
+    ///
+    /// # Errors
+    /// Anything that is needed and not there.
+    pub async fn start(file: PathBuf, config: Config, socket: Option<PathBuf>) -> Result<Self, DaemonError> {
+        let kernel = |what: &'static str| move |source| DaemonError::Kernel { what, source };
+        let (monitor, netlink) = Monitor::open().map_err(kernel("listening to rtnetlink"))?;
+        let observed = netlink.observe().await.map_err(kernel("listing links and addresses"))?;
+        let with_lease = config.instances.values().any(|instance| instance.lease != config::LeaseSetting::Off);
+        let (edge, missing) = Edge::open().map_err(kernel("opening rtnetlink"))?;
+        let listen = |kind| signal(kind).map_err(kernel("waiting for signals"));
+        let signals = Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        };
+        let (failures, hook_failed) = mpsc::channel(WAITING);
+        let mut service = Self {
+            instances: BTreeMap::new(),
+            leaving: Vec::new(),
+            observed,
+            netlink,
+            monitor,
+            edge,
+            stream: Stream::default(),
+            checks: BTreeMap::new(),
+            ran: mpsc::channel(WAITING),
+            hook: Runner::start(failures),
+            hook_failed,
+            listener: None,
+            metrics: None,
+            calls: mpsc::channel(WAITING),
+            tickets: BTreeMap::new(),
+            next_ticket: 0,
+            next_lease: NonZeroU32::MIN,
+            queue: VecDeque::new(),
+            alarm: Alarm::new().map_err(kernel("setting a timer"))?,
+            signals,
+            watchdog: Watchdog::from_environment(clock::now()),
+            file,
+            config: Config::default(),
+        };
+        service.sweep(&config)?;
+        service.listen(&config, socket)?;
+        let switches_user = config.checks.values().any(|check| check.user.is_some());
+        privilege::drop_others(switches_user).map_err(DaemonError::Privilege)?;
+        if let Some(missing) = missing.filter(|_| with_lease) {
+            let what = "the dead-man switch".to_owned();
+            service.report(None, What::Failed { what, error: missing.to_string() });
+        }
+        // The first configuration is a reload of an empty one.
+        service.change_to(config);
+        service.report(None, What::Started { instances: service.instances.len() });
+        service.watchdog.ready();
+        Ok(service)
+    }
+
+    fn sweep(&mut self, config: &Config) -> Result<(), DaemonError> {
+        let place = |instance: &config::Instance| {
+            let link = self.observed.link(instance.interface.as_str()).map(|link| link.index)?;
+            Some(instance.held().map(move |net| (link, net)).collect::<Vec<(u32, IpNet)>>())
+        };
+        let configured: Vec<_> = config.instances.values().filter_map(place).flatten().collect();
+        let swept = self.edge.sweep(&mut self.observed, &configured).map_err(DaemonError::Sweep)?;
+        if !swept.is_empty() {
+            tracing::warn!(addresses = ?swept, "removed what an earlier vipd had left");
+        }
+        Ok(())
+    }
+
+    fn listen(&mut self, config: &Config, socket: Option<PathBuf>) -> Result<(), DaemonError> {
+        let path = socket.unwrap_or_else(|| config.control.socket.clone());
+        let listener = Listener::open(&path, &config.control, self.calls.0.clone());
+        let failed = |source| DaemonError::Socket { path, source };
+        self.listener = Some(listener.map_err(failed)?);
+        Ok(())
+    }
+}
