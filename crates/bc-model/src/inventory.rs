@@ -5,6 +5,7 @@
 //! `packaging/bc.toml` is the commented example; a test parses it.
 
 mod document;
+mod postgresql;
 mod units;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 pub use document::InventoryError;
+pub use postgresql::{Archive, Layout, Postgresql, PostgresqlOnHost};
 pub use units::Bytes;
 
 /// A whole site, as one file describes it. Built by [`Inventory::parse`] only, so every reference in it holds.
@@ -86,62 +88,6 @@ impl Host {
 pub enum LocalTransport {
     /// Commands run on this machine.
     Local,
-}
-
-/// The PostgreSQL pair: which hosts, and where the server lives on them.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Postgresql {
-    /// Host at home.
-    pub primary: String,
-    /// Host away.
-    pub standby: String,
-    /// How the server is started and stopped, unless [`Postgresql::on`] says otherwise for a host.
-    #[serde(default)]
-    pub service: Option<String>,
-    /// Data directory.
-    pub data_directory: String,
-    /// Directory of `psql`, `pg_ctl`, `pg_controldata`, `pg_basebackup`.
-    pub bin_directory: String,
-    /// Operating-system user that owns the server; SQL runs as this user over the Unix socket.
-    #[serde(default = "postgres")]
-    pub os_user: String,
-    /// Port of the server, TCP and Unix socket.
-    #[serde(default = "port_5432")]
-    pub port: u16,
-    /// Directory of the Unix socket; without it, the one `psql` was built with.
-    pub socket_directory: Option<String>,
-    /// Role that the standby logs in as; its password is in `~postgres/.pgpass` on each host.
-    #[serde(default = "replicator")]
-    pub replication_user: String,
-    /// More of libpq's connection options for the standby, such as `sslmode=verify-full`.
-    #[serde(default)]
-    pub replication_options: String,
-    /// Whether `synchronous_standby_names` shall name the peer while the peer streams. It is always cleared before a
-    /// promotion, or the first write would wait for a server that is down.
-    #[serde(default)]
-    pub synchronous: bool,
-    /// What differs on one host, by the name of the host.
-    #[serde(default)]
-    pub on: BTreeMap<String, PostgresqlOnHost>,
-}
-
-/// What differs from [`Postgresql`] on one host; everything may be left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct PostgresqlOnHost {
-    /// systemd unit.
-    pub service: Option<String>,
-    /// Commands instead of a unit, where a host has no systemd.
-    pub commands: Option<ServiceCommands>,
-    /// Data directory.
-    pub data_directory: Option<String>,
-    /// Directory of the programs.
-    pub bin_directory: Option<String>,
-    /// Port.
-    pub port: Option<u16>,
-    /// Directory of the Unix socket.
-    pub socket_directory: Option<String>,
 }
 
 /// The GoCD pair.
@@ -314,6 +260,8 @@ pub struct Server<'a> {
     pub data_directory: &'a str,
     /// Directory of the programs.
     pub bin_directory: &'a str,
+    /// Directory of `postgresql.conf` and `pg_hba.conf`: the data directory, unless the layout keeps it elsewhere.
+    pub config_directory: &'a str,
     /// Directory of the Unix socket, if not the built-in one.
     pub socket_directory: Option<&'a str>,
     /// Port.
@@ -345,14 +293,19 @@ impl Inventory {
     pub fn server(&self, host: &str) -> Server<'_> {
         let common = &self.postgresql;
         let own = common.on.get(host);
+        let data_directory = own.and_then(|own| own.data_directory.as_deref()).unwrap_or(&common.data_directory);
         Server {
             service: service(
                 own.and_then(|own| own.commands.as_ref()),
                 own.and_then(|own| own.service.as_deref()),
                 common.service.as_deref(),
             ),
-            data_directory: own.and_then(|own| own.data_directory.as_deref()).unwrap_or(&common.data_directory),
+            data_directory,
             bin_directory: own.and_then(|own| own.bin_directory.as_deref()).unwrap_or(&common.bin_directory),
+            config_directory: own
+                .and_then(|own| own.config_directory.as_deref())
+                .or(common.config_directory.as_deref())
+                .unwrap_or(data_directory),
             socket_directory: own
                 .and_then(|own| own.socket_directory.as_deref())
                 .or(common.socket_directory.as_deref()),
@@ -382,14 +335,6 @@ fn service<'a>(commands: Option<&'a ServiceCommands>, own: Option<&'a str>, comm
     commands.map_or_else(|| Service::Systemd(own.or(common).unwrap_or_default()), Service::Commands)
 }
 
-fn postgres() -> String {
-    "postgres".to_owned()
-}
-
-fn replicator() -> String {
-    "replicator".to_owned()
-}
-
 fn go() -> String {
     "go".to_owned()
 }
@@ -400,10 +345,6 @@ fn etc_go() -> String {
 
 fn fence_toml() -> String {
     "/etc/fence/fence.toml".to_owned()
-}
-
-const fn port_5432() -> u16 {
-    5432
 }
 
 const fn port_8153() -> u16 {

@@ -11,10 +11,13 @@
 //! | [`manifest`]   | `standbyd`        | `standbyd`, `bcctl`          |
 //! | [`inventory`]  | a person          | `bcctl`, the harness         |
 //! | [`journal`]    | `bcctl`           | `bcctl`, the harness         |
+//!
+//! [`version`] is no format: it answers what PostgreSQL's versions do differently.
 
 pub mod exit;
 pub mod fencing;
 pub mod inventory;
 pub mod journal;
 pub mod manifest;
+pub mod version;
 pub mod vip;

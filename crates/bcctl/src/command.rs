@@ -5,6 +5,7 @@ pub(crate) mod gocd;
 pub(crate) mod postgresql;
 pub(crate) mod reseed;
 pub(crate) mod service;
+pub(crate) mod standby;
 pub(crate) mod vip;
 
 use std::fmt;

@@ -147,10 +147,17 @@ fn problem(inventory: &Inventory) -> Option<(String, String)> {
             ));
         }
     }
-    for (key, path) in [
+    let mut paths = vec![
         ("postgresql.data-directory", &postgresql.data_directory),
         ("postgresql.bin-directory", &postgresql.bin_directory),
-    ] {
+    ];
+    paths.extend(postgresql.config_directory.iter().map(|path| ("postgresql.config-directory", path)));
+    paths.extend(postgresql.archive.iter().map(|archive| ("postgresql.archive.directory", &archive.directory)));
+    for (key, path) in paths {
+        // Paths become part of PostgreSQL's own settings, which the server hands to a shell.
+        if path.chars().any(|c| c.is_control() || "'\"\\$`%".contains(c)) {
+            return Some((key.into(), format!("`{path}`: expected a path without quotes, `$`, `%` and `\\`")));
+        }
         if !path.starts_with('/') || path.trim_end_matches('/').len() < 2 {
             return Some((key.into(), format!("`{path}`: expected an absolute path below the root")));
         }

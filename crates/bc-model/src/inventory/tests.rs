@@ -35,6 +35,7 @@ fn what_is_left_out_has_a_default() {
         primary = "one"
         standby = "two"
         service = "postgresql"
+        version = "15"
         data-directory = "/data"
         bin-directory = "/usr/bin"
         [gocd]
@@ -101,7 +102,10 @@ fn values_out_of_shape_say_what_was_expected() {
     assert!(error("promote = \"120s\"", "promote = \"120\"").contains("timeouts.promote: `120` is not a duration"));
     assert!(error("promote = \"120s\"", "promote = \"0s\"").contains("is not a duration"));
     assert!(error("site = \"gocd\"", "site = \"../x\"").contains("part of a path"));
-    assert!(error("data-directory = \"/var", "data-directory = \"var").contains("absolute path"));
+    assert!(
+        error("layout = \"debian\"", "data-directory = \"var\"\nbin-directory = \"/b\"\nservice = \"s\"")
+            .contains("absolute path")
+    );
 }
 
 #[test]
@@ -121,4 +125,45 @@ fn sizes_read_and_print_as_postgresql_writes_them() {
     for wrong in ["", "16", "MB", "-1MB", "1.5GB", "99999999999TB", "16mb"] {
         wrong.parse::<Bytes>().expect_err(wrong);
     }
+}
+
+const SMALL: &str = r#"
+    site = "small"
+    vip = { address = "198.18.5.200/24", interface = "eth0" }
+    hosts = { one = { ssh = "root@one" }, two = { ssh = "root@two" } }
+    gocd = { primary = "one", standby = "two", service = "go-server" }
+    [postgresql]
+    primary = "one"
+    standby = "two"
+"#;
+
+#[test]
+fn a_layout_says_where_the_packages_put_things() {
+    let parse = |more: &str| Inventory::parse("bc.toml", &format!("{SMALL}{more}"));
+    let debian = parse("layout = 'debian'\nversion = '9.6'\ncluster = 'ci'").expect("a site");
+    let server = debian.server("one");
+    assert_eq!(server.data_directory, "/var/lib/postgresql/9.6/ci");
+    assert_eq!(server.bin_directory, "/usr/lib/postgresql/9.6/bin");
+    assert_eq!(server.config_directory, "/etc/postgresql/9.6/ci", "outside the data directory");
+    assert_eq!(server.service, Service::Systemd("postgresql@9.6-ci.service"));
+    let pgdg = parse("layout = 'pgdg'\nversion = '16'\ndata-directory = '/srv/pg'").expect("a site");
+    let server = pgdg.server("two");
+    assert_eq!((server.data_directory, server.bin_directory), ("/srv/pg", "/usr/pgsql-16/bin"));
+    assert_eq!(server.config_directory, "/srv/pg", "with the data");
+    assert_eq!(server.service, Service::Systemd("postgresql-16.service"));
+    let plain =
+        parse("service = 'pg'\ndata-directory = '/srv/pg'\nbin-directory = '/opt/pgsql-12/bin'").expect("a site");
+    assert_eq!(plain.postgresql.version, "12".parse().expect("a version"), "from the path of the programs");
+}
+
+#[test]
+fn what_no_layout_and_no_path_says_has_to_be_written() {
+    let error = |more: &str| Inventory::parse("bc.toml", &format!("{SMALL}{more}")).expect_err("wrong").to_string();
+    let unsaid = error("service = 'pg'\ndata-directory = '/srv/pg'\nbin-directory = '/usr/bin'");
+    assert!(unsaid.contains("postgresql: missing field `version`"), "{unsaid}");
+    assert!(error("version = '15'\nservice = 'pg'").contains("missing field `data-directory`, or a `layout`"));
+    assert!(error("version = '8.4'\nlayout = 'debian'").contains("postgresql.version: `8.4` is not a version"));
+    assert!(error("version = '15'\nlayout = 'pgdg'\ncluster = 'main'").contains("`cluster` is for"));
+    let error = error("version = '15'\nlayout = 'pgdg'\narchive = { directory = '/share/$HOME' }");
+    assert!(error.contains("postgresql.archive.directory: `/share/$HOME`"), "{error}");
 }

@@ -1,12 +1,16 @@
 //! Commands for the PostgreSQL pair. SQL goes through `psql` on the host itself, so no password leaves it.
 
 use bc_model::inventory::Inventory;
+use bc_model::version::{Marker, Promotion, Version};
 
 use super::{Command, quote, quote_with, service};
 use crate::judge::Check;
 
 /// The timeline a primary writes, from the name of its current WAL file; right from the moment of promotion.
-const TIMELINE: &str = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int";
+pub(crate) fn timeline(version: Version) -> String {
+    let wal = version.wal();
+    format!("('x' || substr({}({}), 1, 8))::bit(32)::int", wal.file_name, wal.current)
+}
 
 /// The name of a host as a replication slot.
 pub(crate) fn slot(host: &str) -> String {
@@ -27,7 +31,7 @@ pub(crate) fn psql(inventory: &Inventory, host: &str) -> String {
 }
 
 /// One or more statements on `host`, each in a transaction of its own; `{name}` stands for a fact of that name.
-fn sql(inventory: &Inventory, host: &str, statements: &[String], facts: &[&str]) -> Command {
+pub(super) fn sql(inventory: &Inventory, host: &str, statements: &[String], facts: &[&str]) -> Command {
     let arguments: String =
         statements.iter().map(|statement| format!(" -c {}", quote_with(statement, facts))).collect();
     Command::on(host, psql(inventory, host) + &arguments)
@@ -53,62 +57,13 @@ pub(crate) fn conninfo(inventory: &Inventory, host: &str, peer: &str) -> String 
 }
 
 /// `text` as a string literal of SQL and of `postgresql.conf`.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
-}
-
-/// The lines that make the server on `host` follow `peer`.
-pub(crate) fn follow_settings(inventory: &Inventory, host: &str, peer: &str) -> [String; 2] {
-    [
-        format!("primary_conninfo = {}", literal(&conninfo(inventory, host, peer))),
-        format!("primary_slot_name = {}", literal(&slot(host))),
-    ]
 }
 
 /// Writes all dirty pages, so that the shutdown that follows is quick.
 pub(crate) fn checkpoint(inventory: &Inventory, host: &str) -> Command {
     sql(inventory, host, &["CHECKPOINT".to_owned()], &[])
-}
-
-/// Makes the primary on `host` a standby of `peer` from its next start on.
-pub(crate) fn arm(inventory: &Inventory, host: &str, peer: &str) -> Vec<Command> {
-    let settings = follow_settings(inventory, host, peer);
-    let statements: Vec<String> = settings.iter().map(|setting| format!("ALTER SYSTEM SET {setting}")).collect();
-    let (data, signal) = signal(inventory, host);
-    let touch = format!("{} && sync {signal} {data}", as_owner(inventory, &format!("touch {signal}")));
-    vec![sql(inventory, host, &statements, &[]), Command::on(host, touch)]
-}
-
-/// Whether [`arm`] has been done.
-pub(crate) fn armed(inventory: &Inventory, host: &str, peer: &str) -> Check {
-    let (data, signal) = signal(inventory, host);
-    let [conninfo, slot] = follow_settings(inventory, host, peer);
-    Check::succeeds(Command::on(
-        host,
-        format!(
-            "[ -e {signal} ] && grep -qxF {} {data}/postgresql.auto.conf && grep -qxF {} {data}/postgresql.auto.conf",
-            quote(&conninfo),
-            quote(&slot)
-        ),
-    ))
-}
-
-/// Makes the server on `host` a primary again from its next start on. The connection settings may stay: without the
-/// signal file they mean nothing.
-pub(crate) fn disarm(inventory: &Inventory, host: &str) -> Command {
-    let (data, signal) = signal(inventory, host);
-    Command::on(host, format!("rm -f {signal} && sync {data}"))
-}
-
-/// Whether [`disarm`] has been done.
-pub(crate) fn disarmed(inventory: &Inventory, host: &str) -> Check {
-    let (_, signal) = signal(inventory, host);
-    Check::succeeds(Command::on(host, format!("[ ! -e {signal} ]")))
-}
-
-fn signal(inventory: &Inventory, host: &str) -> (String, String) {
-    let data = inventory.server(host).data_directory;
-    (quote(data), quote(&format!("{data}/standby.signal")))
 }
 
 /// `script` (one simple command, already quoted) as the owner of the server.
@@ -170,11 +125,12 @@ fn control(inventory: &Inventory, host: &str, and: &str) -> String {
 
 /// Whether the standby on `host` has replayed past the shutdown checkpoint of the old primary: fact `replayed`.
 pub(crate) fn replayed_checkpoint(inventory: &Inventory, host: &str) -> Check {
+    let replayed = inventory.postgresql.version.wal().last_replay;
     condition(
         inventory,
         host,
-        "pg_last_wal_replay_lsn() > '{checkpoint}'::pg_lsn",
-        &["'replayed=' || pg_last_wal_replay_lsn()"],
+        &format!("{replayed} > '{{checkpoint}}'::pg_lsn"),
+        &[&format!("'replayed=' || {replayed}")],
         "",
         &["checkpoint"],
     )
@@ -185,15 +141,23 @@ pub(crate) fn replayed_checkpoint(inventory: &Inventory, host: &str) -> Check {
 /// What was received may end in the middle of a record, which never replays; so a replay that waits for more WAL, has
 /// stood still for a second and has less than a segment left counts as well. The old primary is off by then.
 pub(crate) fn replayed_all(inventory: &Inventory, host: &str) -> Check {
+    let version = inventory.postgresql.version;
+    let (received, replayed) = (version.wal().last_receive, version.wal().last_replay);
+    let waits = if version.shows_startup_process() {
+        "EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'startup' AND wait_event ~ '^Recovery(Wal|Retrieve)') AND "
+    } else {
+        ""
+    };
     condition(
         inventory,
         host,
-        "NOT pg_is_in_recovery() OR pg_last_wal_receive_lsn() IS NULL OR replayed >= pg_last_wal_receive_lsn() OR \
-         (pg_last_wal_receive_lsn() - replayed < 16777216 \
-         AND EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'startup' AND wait_event ~ '^Recovery(Wal|Retrieve)') \
-         AND pg_sleep(1)::text IS NOT NULL AND pg_last_wal_replay_lsn() = replayed)",
-        &["'received=' || pg_last_wal_receive_lsn()", "'replayed=' || coalesce(pg_last_wal_replay_lsn(), '0/0')"],
-        " FROM (SELECT pg_last_wal_replay_lsn() AS replayed OFFSET 0) AS seen",
+        &format!(
+            "NOT pg_is_in_recovery() OR {received} IS NULL OR replayed >= {received} OR \
+             ({received} - replayed < 16777216 \
+             AND {waits}pg_sleep(1)::text IS NOT NULL AND {replayed} = replayed)"
+        ),
+        &[&format!("'received=' || {received}"), &format!("'replayed=' || coalesce({replayed}, '0/0')")],
+        &format!(" FROM (SELECT {replayed} AS replayed OFFSET 0) AS seen"),
         &[],
     )
 }
@@ -208,23 +172,40 @@ pub(crate) fn primary(inventory: &Inventory, host: &str) -> Check {
     condition(inventory, host, "NOT pg_is_in_recovery()", &[], "", &[])
 }
 
-/// Promotes the standby on `host`. That the wait ends is no failure: the promotion goes on, and the check sees its end.
+/// Promotes the standby on `host`, never by a trigger file: that takes seconds longer. That the wait ends is no failure: the
+/// promotion goes on, and the check sees its end.
 pub(crate) fn promote(inventory: &Inventory, host: &str) -> Command {
-    sql(inventory, host, &["SELECT pg_promote(true, 30)".to_owned()], &[])
+    let ctl = |options: &str| {
+        let data = quote(inventory.server(host).data_directory);
+        format!("{} -D {data} {options}promote", program(inventory, host, "pg_ctl"))
+    };
+    match inventory.postgresql.version.promotion() {
+        Promotion::Function => sql(inventory, host, &["SELECT pg_promote(true, 30)".to_owned()], &[]),
+        Promotion::CtlWait => Command::on(
+            host,
+            format!(
+                "said=$({} 2>&1) || case $said in *\"still promoting\"*) ;; *) echo \"$said\" >&2; false ;; esac",
+                ctl("-w -t 30 ")
+            ),
+        ),
+        Promotion::Ctl => Command::on(host, ctl("")),
+    }
 }
 
 /// Whether the server on `host` was promoted off timeline `old`, at or after the LSN in the fact `from`: facts
 /// `new_timeline` and `switchpoint`. The last line of the history is the promotion.
 pub(crate) fn promoted(inventory: &Inventory, host: &str, old: u32, from: &str) -> Check {
-    let history = "'pg_wal/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '.history'";
+    let version = inventory.postgresql.version;
+    let (wal, timeline) = (version.wal(), timeline(version));
+    let history = format!("'{}/' || substr({}({}), 1, 8) || '.history'", wal.directory, wal.file_name, wal.current);
     // On a standby there is no current WAL file to ask for.
     let statement = format!(
         "SELECT CASE WHEN pg_is_in_recovery() THEN E'f\\nstill in recovery' ELSE (\
          SELECT concat_ws(E'\\n', coalesce(bool_or(at >= '{{{from}}}'::pg_lsn), false), \
-         'new_timeline=' || {TIMELINE}, 'switchpoint=' || (array_agg(at ORDER BY at DESC))[1]) \
+         'new_timeline=' || {timeline}, 'switchpoint=' || (array_agg(at ORDER BY at DESC))[1]) \
          FROM (SELECT split_part(line, E'\\t', 2)::pg_lsn AS at \
          FROM regexp_split_to_table(pg_read_file({history}), E'\\n') AS line WHERE line ~ '^[0-9]') AS history \
-         WHERE {TIMELINE} > {old}) END"
+         WHERE {timeline} > {old}) END"
     );
     Check::says_true(sql(inventory, host, &[statement], &[from]))
 }
@@ -238,18 +219,31 @@ pub(crate) fn settle(inventory: &Inventory, host: &str, peer: &str, reserve: boo
         quote("ALTER SYSTEM SET synchronous_standby_names = ''"),
         quote("SELECT pg_reload_conf()")
     );
-    vec![Command::on(host, clear), checkpoint(inventory, host), create_slot(inventory, host, peer, reserve)]
+    let mut commands =
+        vec![Command::on(host, clear), checkpoint(inventory, host), create_slot(inventory, host, peer, reserve)];
+    if inventory.postgresql.version.marker() == Marker::RecoveryConf {
+        // What a promotion leaves of it would, renamed back by a well-meaning hand, make this server a standby again.
+        let done = format!("{}/recovery.done", inventory.server(host).data_directory);
+        commands.push(Command::on(host, format!("rm -f {}", quote(&done))));
+    }
+    commands
 }
 
 /// Whether [`settle`] has been done.
 pub(crate) fn settled(inventory: &Inventory, host: &str, peer: &str) -> Check {
+    let version = inventory.postgresql.version;
+    let tidy = match version.marker() {
+        Marker::StandbySignal => "",
+        Marker::RecoveryConf => " AND NOT EXISTS (SELECT FROM pg_ls_dir('.') AS name WHERE name = 'recovery.done')",
+    };
     condition(
         inventory,
         host,
         &format!(
-            "current_setting('synchronous_standby_names') = '' AND (SELECT timeline_id FROM pg_control_checkpoint()) = {TIMELINE} \
-             AND EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = {})",
-            literal(&slot(peer))
+            "current_setting('synchronous_standby_names') = '' AND (SELECT timeline_id FROM pg_control_checkpoint()) = {timeline} \
+             AND EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = {name}){tidy}",
+            timeline = timeline(version),
+            name = literal(&slot(peer))
         ),
         &[],
         "",
@@ -291,14 +285,16 @@ pub(crate) fn drop_slot(inventory: &Inventory, host: &str, peer: &str) -> Comman
 
 /// Whether the server on `standby` streams from the one on `primary`, on its timeline and not ahead of it.
 pub(crate) fn streams(inventory: &Inventory, primary: &str, standby: &str) -> Vec<Check> {
+    let wal = inventory.postgresql.version.wal();
     let row =
         format!(" FROM pg_stat_replication WHERE application_name = {} AND state = 'streaming'", literal(standby));
+    let replayed = wal.replay_column;
     vec![
         condition(
             inventory,
             primary,
-            "bool_or(replay_lsn <= pg_current_wal_flush_lsn())",
-            &["'standby_replayed=' || (array_agg(replay_lsn ORDER BY replay_lsn DESC))[1]"],
+            &format!("bool_or({replayed} <= {})", wal.current_flush),
+            &[&format!("'standby_replayed=' || (array_agg({replayed} ORDER BY {replayed} DESC))[1]")],
             &row,
             &[],
         ),

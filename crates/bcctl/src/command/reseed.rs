@@ -9,8 +9,8 @@
 
 use bc_model::inventory::Inventory;
 
-use super::postgresql::{follow_settings, program};
-use super::{Command, quote};
+use super::postgresql::program;
+use super::{Command, quote, standby};
 use crate::judge::Check;
 
 /// The directories of one re-seed.
@@ -49,10 +49,7 @@ pub(crate) fn copy(inventory: &Inventory, host: &str, source: &str, operation: &
     let d = directories(inventory, host, operation);
     let conninfo = super::postgresql::conninfo(inventory, host, source);
     let slot = super::postgresql::slot(host);
-    let owner = quote(&inventory.postgresql.os_user);
     let bin = inventory.server(host).bin_directory;
-    let [conninfo_setting, slot_setting] = follow_settings(inventory, host, source);
-    let settings = quote(&format!("{conninfo_setting}\n{slot_setting}"));
     let Directories { data, partial, copy, old, lock, log, pid } = d;
     let job = format!(
         "set -e\n\
@@ -63,15 +60,11 @@ pub(crate) fn copy(inventory: &Inventory, host: &str, source: &str, operation: &
          for file in postgresql.conf pg_hba.conf pg_ident.conf postgresql.auto.conf; do\n  \
            [ ! -f {data}/$file ] || cp -p {data}/$file {partial}/$file\n\
          done\n\
-         touch {partial}/postgresql.auto.conf\n\
-         sed -i '/^primary_conninfo *=/d; /^primary_slot_name *=/d; /^synchronous_standby_names *=/d' {partial}/postgresql.auto.conf\n\
-         printf '%s\\n' {settings} >>{partial}/postgresql.auto.conf\n\
-         rm -f {partial}/recovery.signal\n\
-         touch {partial}/standby.signal\n\
-         chown {owner}: {partial}/postgresql.auto.conf {partial}/standby.signal\n\
+         {mark}\
          sync {partial}/* {partial}\n\
          mv -T {partial} {copy}\n\
          sync \"$(dirname {copy})\"",
+        mark = standby::mark_copy(inventory, host, source, &partial),
         basebackup = program(inventory, host, "pg_basebackup"),
         conninfo = quote(&conninfo),
         verify = quote(&format!("{bin}/pg_verifybackup")),

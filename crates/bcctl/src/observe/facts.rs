@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bc_model::manifest::Manifest;
+use bc_model::version::Version;
 use bc_model::vip::VipStatus;
 use serde::Serialize;
 
@@ -41,7 +42,7 @@ pub(crate) struct PostgresqlFacts {
     /// Its service.
     pub(crate) service: ServiceFacts,
     /// Major version of the data directory; nothing if there is none.
-    pub(crate) data_version: Option<u32>,
+    pub(crate) data_version: Option<Version>,
     /// What `postgres --version` says.
     pub(crate) program: Option<String>,
     /// Files that decide what the server becomes at its next start: `standby.signal`, a trigger file, …
@@ -122,6 +123,13 @@ pub(crate) struct SqlFacts {
     pub(crate) tablespaces: u32,
     /// Size of all databases in bytes.
     pub(crate) size: Option<u64>,
+}
+
+impl PostgresqlFacts {
+    /// The major version that runs, or that the data is of.
+    pub(crate) fn version(&self) -> Option<Version> {
+        self.sql.as_ref().and_then(|sql| Version::from_number(sql.version)).or(self.data_version)
+    }
 }
 
 impl SqlFacts {

@@ -1,35 +1,44 @@
 //! The script that looks at one host: lines `key=value`, one round trip, nothing written.
 
 use bc_model::inventory::{Inventory, Service};
+use bc_model::version::{Marker, Version, WalNames};
 
 use crate::command::{Command, gocd, postgresql, quote, service, vip};
 use crate::place::Place;
 
 /// What a running server says about itself; each line is `key=value`. Columns that only a primary (or a standby) may be
 /// asked for stand behind a `CASE`.
-const QUESTIONS: &str = r"
+fn questions(version: Version) -> String {
+    let WalNames { directory, current, last_receive, last_replay, is_replay_paused, replay_column, .. } = version.wal();
+    let timeline = postgresql::timeline(version)
+        .replace(current, &format!("CASE WHEN NOT pg_is_in_recovery() THEN {current} END"));
+    let sender = if version.receiver_names_sender() { ", sender_host, sender_port" } else { "" };
+    format!(
+        r"
 SELECT 'sql.version=' || current_setting('server_version_num');
 SELECT 'sql.in-recovery=' || pg_is_in_recovery();
 SELECT 'sql.system-identifier=' || system_identifier FROM pg_control_system();
 SELECT 'sql.checkpoint-timeline=' || timeline_id FROM pg_control_checkpoint();
-SELECT 'sql.timeline=' || ('x' || substr(CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END, 1, 8))::bit(32)::int WHERE NOT pg_is_in_recovery();
+SELECT 'sql.timeline=' || {timeline} WHERE NOT pg_is_in_recovery();
 SELECT 'sql.timeline=' || greatest(received_tli, (SELECT timeline_id FROM pg_control_checkpoint())) FROM pg_stat_wal_receiver WHERE pg_is_in_recovery();
-SELECT 'sql.write-lsn=' || CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_lsn() END;
-SELECT 'sql.receive-lsn=' || CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() END;
-SELECT 'sql.replay-lsn=' || CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END;
-SELECT 'sql.replay-paused=' || CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END;
+SELECT 'sql.write-lsn=' || CASE WHEN NOT pg_is_in_recovery() THEN {current} END;
+SELECT 'sql.receive-lsn=' || CASE WHEN pg_is_in_recovery() THEN {last_receive} END;
+SELECT 'sql.replay-lsn=' || CASE WHEN pg_is_in_recovery() THEN {last_replay} END;
+SELECT 'sql.replay-paused=' || CASE WHEN pg_is_in_recovery() THEN {is_replay_paused} ELSE false END;
 SELECT 'sql.last-commit-age=' || round(extract(epoch FROM now() - pg_last_xact_replay_timestamp())::numeric, 1) WHERE pg_is_in_recovery();
-SELECT 'sql.receiver=' || concat_ws('|', status, sender_host, sender_port) FROM pg_stat_wal_receiver;
-SELECT 'sql.replication=' || concat_ws('|', application_name, state, sync_state, coalesce(client_addr::text, ''), coalesce(replay_lsn::text, '')) FROM pg_stat_replication;
+SELECT 'sql.receiver=' || concat_ws('|', status{sender}) FROM pg_stat_wal_receiver;
+SELECT 'sql.replication=' || concat_ws('|', application_name, state, sync_state, coalesce(client_addr::text, ''), coalesce({replay_column}::text, '')) FROM pg_stat_replication;
 SELECT 'sql.slot=' || concat_ws('|', slot_name, active, coalesce(restart_lsn::text, '')) FROM pg_replication_slots WHERE slot_type = 'physical';
 SELECT 'sql.setting=' || name || '|' || setting FROM pg_settings WHERE name IN ('synchronous_standby_names', 'max_wal_senders', 'max_replication_slots', 'max_connections', 'max_worker_processes', 'max_prepared_transactions', 'max_locks_per_transaction', 'wal_level', 'hot_standby', 'recovery_min_apply_delay', 'promote_trigger_file', 'recovery_target_timeline', 'archive_mode');
 SELECT 'sql.wal-senders=' || count(*) FROM pg_stat_replication;
 SELECT 'sql.archiver-failing=' || (coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false)) FROM pg_stat_archiver;
-SELECT 'sql.archive-ready=' || count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready';
+SELECT 'sql.archive-ready=' || count(*) FROM pg_ls_dir('{directory}/archive_status') AS name WHERE name LIKE '%.ready';
 SELECT 'sql.prepared-transactions=' || count(*) FROM pg_prepared_xacts;
 SELECT 'sql.tablespaces=' || count(*) FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global');
 SELECT 'sql.size=' || sum(pg_database_size(oid)) FROM pg_database;
-";
+"
+    )
+}
 
 /// The command that looks at `host`, whatever its roles.
 pub(super) fn look(inventory: &Inventory, host: &str) -> Command {
@@ -72,6 +81,16 @@ fn server(inventory: &Inventory, host: &str, peer: &str) -> String {
     let login =
         format!("{} dbname=postgres replication=true connect_timeout=3", postgresql::conninfo(inventory, host, peer));
     let login = format!("runuser -u {owner} -- {} -XAtq -w -d {} -c IDENTIFY_SYSTEM", bin("psql"), quote(&login));
+    let version = inventory.postgresql.version;
+    let trigger = match (version.trigger(), version.marker()) {
+        (None, _) => "true".to_owned(),
+        (Some(name), Marker::RecoveryConf) => {
+            format!("sed -n \"s/^ *{name} *=* *'\\(.*\\)'.*/\\1/p\" {data}/recovery.conf 2>/dev/null")
+        }
+        (Some(name), Marker::StandbySignal) => {
+            format!("{psql} -c \"SELECT setting FROM pg_settings WHERE name = '{name}' AND setting <> ''\" 2>/dev/null")
+        }
+    };
     format!(
         "{service}\n\
          echo \"pg.data=$([ -e {data}/PG_VERSION ] && cat {data}/PG_VERSION)\"\n\
@@ -86,11 +105,12 @@ fn server(inventory: &Inventory, host: &str, peer: &str) -> String {
          -e \"s/^Latest checkpoint's TimeLineID: */control.timeline=/p\"\n\
          {{ {login} >\"$tmp\"/login.out 2>\"$tmp\"/login.err; echo \"pg.login=$?\" >\"$tmp\"/login; \
          sed 's/^/pg.login-words=/' \"$tmp\"/login.err >>\"$tmp\"/login; rm \"$tmp\"/login.out \"$tmp\"/login.err; }} &\n\
-         {psql} 2>\"$tmp\"/sql.err <<'EOF'\n{QUESTIONS}EOF\n\
+         {psql} 2>\"$tmp\"/sql.err <<'EOF'\n{questions}EOF\n\
          head -n 3 \"$tmp\"/sql.err | sed 's/^/pg.sql-error=/'; rm \"$tmp\"/sql.err\n\
-         trigger=$({psql} -c \"SELECT setting FROM pg_settings WHERE name = 'promote_trigger_file' AND setting <> ''\" 2>/dev/null)\n\
+         trigger=$({trigger})\n\
          [ -z \"$trigger\" ] || ! (cd {data} && [ -e \"$trigger\" ]) || echo \"pg.file=$trigger\"",
         service = service_lines("pg", &server.service),
+        questions = questions(version),
         postgres = bin("postgres"),
         control = bin("pg_controldata"),
     )

@@ -207,11 +207,11 @@ fn another_cluster_or_another_major_version_forbids_everything() {
 }
 
 #[test]
-fn a_server_before_12_is_refused() {
+fn a_server_of_another_version_than_the_commands_are_built_for_is_refused() {
     let mut seen = serving(Place::Away);
     seen.answers("pg2").version = 110_022;
     seen.answers("pg1").version = 110_022;
-    assert_refuses(&seen, &[Switchover, Failover, Failback], "runs PostgreSQL 11");
+    assert_refuses(&seen, &[Switchover, Failover, Failback], "has PostgreSQL 11; the inventory says 15");
 }
 
 #[test]

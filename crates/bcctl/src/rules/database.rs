@@ -4,6 +4,7 @@ use bc_model::journal::Intent::{Failback, Failover, Switchover};
 
 use super::Site;
 use crate::command::postgresql::slot;
+use crate::command::standby::marker_file;
 use crate::finding::{ALL, Finding, PLANNED};
 use crate::observe::{PostgresqlFacts, SqlFacts};
 use crate::place::Place;
@@ -41,10 +42,13 @@ pub(super) fn findings(site: &Site<'_>) -> Vec<Finding> {
 
 fn version(site: &Site<'_>, place: Place, server: &PostgresqlFacts) -> Vec<Finding> {
     let host = site.pg(place);
-    let major = server.sql.as_ref().map(|sql| sql.version / 10_000).or(server.data_version);
+    let expected = site.inventory.postgresql.version;
     let mut findings = Vec::new();
-    if let Some(major) = major.filter(|major| *major < 12) {
-        findings.push(Finding::fail(host, ALL, format!("runs PostgreSQL {major}; bcctl drives 12 and newer")));
+    if let Some(version) = server.version().filter(|version| *version != expected) {
+        findings.push(
+            Finding::fail(host, ALL, format!("has PostgreSQL {version}; the inventory says {expected}"))
+                .hint("correct `version` in the inventory: every command is built for it"),
+        );
     }
     if server.program.is_none() {
         findings.push(
@@ -58,23 +62,22 @@ fn version(site: &Site<'_>, place: Place, server: &PostgresqlFacts) -> Vec<Findi
 fn files(site: &Site<'_>, place: Place, server: &PostgresqlFacts) -> Vec<Finding> {
     let host = site.pg(place);
     let data = site.inventory.server(host).data_directory;
+    let marker = marker_file(site.inventory.postgresql.version.marker());
     let running_primary = server.sql.as_ref().is_some_and(|sql| !sql.in_recovery);
     let mut findings: Vec<Finding> = server
         .files
         .iter()
         .filter_map(|file| match file.as_str() {
             "backup_label" => None,
-            "standby.signal" if running_primary => Some(
+            file if file == marker && running_primary => Some(
                 Finding::fail(
                     host,
                     PLANNED,
-                    format!("is a primary, and {data}/standby.signal would make it a standby at its next start"),
+                    format!("is a primary, and {data}/{marker} would make it a standby at its next start"),
                 )
-                .hint(format!(
-                    "`bcctl resume` if an operation stopped half-way; else on {host}: rm {data}/standby.signal"
-                )),
+                .hint(format!("`bcctl resume` if an operation stopped half-way; else on {host}: rm {data}/{marker}")),
             ),
-            "standby.signal" => None,
+            file if file == marker => None,
             file => Some(
                 Finding::fail(
                     host,
@@ -103,8 +106,7 @@ fn identity(site: &Site<'_>) -> Vec<Finding> {
             .map(|sql| sql.system_identifier.clone())
             .or_else(|| server.control.as_ref().map(|control| control.system_identifier.clone()))
             .filter(|identifier| !identifier.is_empty());
-        let major = server.sql.as_ref().map(|sql| sql.version / 10_000).or(server.data_version);
-        Some((identifier, major))
+        Some((identifier, server.version()))
     };
     let (Some(serving), Some(other)) = (of(site.serving), of(site.other())) else { return Vec::new() };
     let (one, two) = (site.pg(site.serving), site.pg(site.other()));

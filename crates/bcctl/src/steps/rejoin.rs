@@ -6,7 +6,7 @@
 use bc_model::inventory::Inventory;
 
 use super::{Step, Undo};
-use crate::command::{At, Command, fencing, gocd, postgresql, reseed, vip};
+use crate::command::{At, Command, fencing, gocd, postgresql, reseed, standby, vip};
 use crate::judge::{Check, Expect};
 use crate::plan::Decision;
 
@@ -77,7 +77,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             times.postgresql_start,
             unneeded("a standby is where it should be"),
         )
-        .requiring(vec![postgresql::armed(inventory, home, serving)])
+        .requiring(vec![standby::armed(inventory, home, serving)])
         .superseded_by("promote"),
         Step::wait(
             "rejoin-stream",

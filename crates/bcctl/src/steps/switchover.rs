@@ -6,7 +6,7 @@
 use bc_model::inventory::Inventory;
 
 use super::{Step, Undo};
-use crate::command::{At, gocd, postgresql, vip};
+use crate::command::{At, gocd, postgresql, standby, vip};
 use crate::plan::Decision;
 
 pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
@@ -76,13 +76,13 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             "arm",
             pg_from,
             format!("make {pg_from} a standby of {pg_to} from its next start on"),
-            vec![postgresql::armed(inventory, pg_from, pg_to)],
-            postgresql::arm(inventory, pg_from, pg_to),
+            vec![standby::armed(inventory, pg_from, pg_to)],
+            standby::arm(inventory, pg_from, pg_to),
             times.vip,
             Undo::Run {
                 words: format!("make {pg_from} a primary again from its next start on"),
-                run: vec![postgresql::disarm(inventory, pg_from)],
-                checks: vec![postgresql::disarmed(inventory, pg_from)],
+                run: vec![standby::disarm(inventory, pg_from)],
+                checks: vec![standby::disarmed(inventory, pg_from)],
                 timeout: times.vip,
             },
         ),
@@ -95,7 +95,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             times.postgresql_stop,
             Undo::Run {
                 words: format!("start PostgreSQL on {pg_from} as the primary"),
-                run: vec![postgresql::disarm(inventory, pg_from), postgresql::start(inventory, pg_from)],
+                run: vec![standby::disarm(inventory, pg_from), postgresql::start(inventory, pg_from)],
                 checks: vec![postgresql::primary(inventory, pg_from)],
                 timeout: times.postgresql_start,
             },
@@ -142,7 +142,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             times.postgresql_start,
             unneeded("only forward from here"),
         )
-        .requiring(vec![postgresql::armed(inventory, pg_from, pg_to)]),
+        .requiring(vec![standby::armed(inventory, pg_from, pg_to)]),
     );
     if inventory.postgresql.synchronous {
         steps.push(Step::change(

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bc_model::inventory::Inventory;
 
 use crate::clock::Clock;
-use crate::command::{At, Command, fencing, gocd, postgresql, reseed, vip};
+use crate::command::{At, Command, fencing, gocd, postgresql, reseed, standby, vip};
 use crate::hosts::{Ended, Hosts, Output, Unreached};
 use crate::judge::Check;
 use crate::place::Place;
@@ -234,7 +234,7 @@ impl Model {
             }};
         }
         self.change(postgresql::checkpoint(inventory, host), server!(|state, server| holds(server.running)));
-        let arm = postgresql::arm(inventory, host, peer);
+        let arm = standby::arm(inventory, host, peer);
         let follow = p.clone();
         let set = h.clone();
         self.change(arm[0].clone(), move |state| {
@@ -251,18 +251,18 @@ impl Model {
         );
         let follow = p.clone();
         let look = h.clone();
-        self.look(postgresql::armed(inventory, host, peer), move |state| {
+        self.look(standby::armed(inventory, host, peer), move |state| {
             let data = &state.servers[&look].data;
             holds(data.signal && data.follows.as_ref() == Some(&follow))
         });
         self.change(
-            postgresql::disarm(inventory, host),
+            standby::disarm(inventory, host),
             server!(|state, server| {
                 server.data.signal = false;
                 ok("")
             }),
         );
-        self.look(postgresql::disarmed(inventory, host), server!(|state, server| holds(!server.data.signal)));
+        self.look(standby::disarmed(inventory, host), server!(|state, server| holds(!server.data.signal)));
         self.change(
             postgresql::start(inventory, host),
             server!(|state, server| {
