@@ -3,6 +3,12 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+mod grade;
+mod token;
+
+pub use grade::{Grade, NoGrade};
+pub use token::{Id, Stale, Token, TokenError};
+
 /// What was asked of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -41,6 +47,9 @@ pub struct Evidence {
     pub action: FenceAction,
     /// What it answered.
     pub state: NodeState,
+    /// What this answer proves: the grade of the device if it read back off, else [`Grade::X`].
+    #[serde(default)]
+    pub grade: Grade,
     /// Its own words, or the error: one line, secrets removed.
     pub detail: String,
     /// How long the call took.
@@ -65,15 +74,36 @@ pub struct FenceReport {
     pub by: String,
     /// The state that was read back after acting.
     pub state: NodeState,
-    /// Whether the request is fulfilled: the state read back is the state asked for (any exact state for `status`).
+    /// Whether the request is fulfilled: the state read back is the state asked for (any exact state for `status`), and for
+    /// `off` the proof is of the required grade.
     pub confirmed: bool,
+    /// What proves that the node is off: the weakest device of the strongest level that is off; [`Grade::X`] if none is.
+    #[serde(default)]
+    pub grade: Grade,
+    /// The weakest grade that counts as off for this node, by policy and request, as things were found.
+    #[serde(default)]
+    pub required: Grade,
+    /// Answers that do not go together, in words: `pg1-ssh says on, but pg1-power says off (grade A)`.
+    #[serde(default)]
+    pub contradictions: Vec<String>,
+    /// The right to fence that the request carried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
+    /// Whether an identical request that was already on its way did the work, and this is its result.
+    #[serde(default)]
+    pub merged: bool,
     /// Every call that was made.
     pub evidence: Vec<Evidence>,
 }
 
 impl FenceReport {
-    /// The version written by this code.
-    pub const SCHEMA: u32 = 1;
+    /// The version written by this code. Version 1 had no grades: they are read as [`Grade::X`].
+    pub const SCHEMA: u32 = 2;
+    /// Seen off, with a proof that is strong enough.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.confirmed && self.state == NodeState::Off && self.grade >= self.required
+    }
 }
 
 /// What is about to be done to a node; fsynced to the history before the first device is touched.
@@ -189,6 +219,11 @@ mod tests {
             by: "root@operator".into(),
             state: NodeState::Off,
             confirmed: true,
+            grade: Grade::A,
+            required: Grade::B,
+            contradictions: vec![],
+            token: None,
+            merged: false,
             evidence: vec![],
         }
     }
@@ -196,7 +231,7 @@ mod tests {
     #[test]
     fn a_history_line_says_its_kind_first_and_an_outcome_is_still_a_report() {
         let line = serde_json::to_string(&HistoryLine::Outcome(outcome())).unwrap();
-        assert!(line.starts_with(r#"{"kind":"outcome","schema":1,"#), "{line}");
+        assert!(line.starts_with(r#"{"kind":"outcome","schema":2,"#), "{line}");
         assert_eq!(serde_json::from_str::<FenceReport>(&line).unwrap(), outcome());
         assert_eq!(serde_json::from_str::<HistoryLine>(&line).unwrap(), HistoryLine::Outcome(outcome()));
     }

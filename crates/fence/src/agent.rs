@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bc_model::fencing::{FenceAction, NodeState};
+use bc_model::fencing::{FenceAction, Grade, NodeState};
 use serde::Serialize;
 
 use crate::child::Ended;
@@ -65,6 +65,9 @@ pub(crate) struct Answer {
     pub(crate) state: NodeState,
     /// Whether the device did what was asked: for `status`, whether it gave an exact answer.
     pub(crate) obeyed: bool,
+    /// What its off proves, when that is less than [`Agent::grade`]: a watchdog whose arming was not recorded, a host
+    /// whose boot gate is not set.
+    pub(crate) at_most: Option<Grade>,
     /// Its own words, one line, secrets removed.
     pub(crate) detail: String,
 }
@@ -72,7 +75,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// The answer of a device that could not be asked, or whose answer means nothing.
     pub(crate) fn unknown(detail: impl Into<String>) -> Self {
-        Self { state: NodeState::Unknown, obeyed: false, detail: detail.into() }
+        Self { state: NodeState::Unknown, obeyed: false, at_most: None, detail: detail.into() }
     }
 }
 
@@ -94,6 +97,11 @@ pub(crate) trait Agent: Sync {
     fn preview(&self, action: Action, node: &str) -> Preview;
     /// Whether `on` means anything to it.
     fn turns_on(&self) -> bool;
+    /// What the node is known to be when this agent has read back off; an answer may say less ([`Answer::at_most`]),
+    /// and so may the configuration.
+    ///
+    /// Too high a grade lets a standby be promoted while the old primary writes: in doubt, the lower one.
+    fn grade(&self) -> Grade;
     /// Whether it asks the node itself, and so can do nothing about one that no longer answers.
     fn needs_the_host(&self) -> bool {
         false

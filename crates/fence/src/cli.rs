@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bc_model::fencing::Grade;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::DEFAULT_FILE;
@@ -68,6 +69,9 @@ pub(crate) struct Act {
     /// Why; kept in the history
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     pub(crate) reason: String,
+    /// Do not be content with less than this grade of proof: A, B, C, D or E
+    #[arg(long, value_name = "GRADE")]
+    pub(crate) require: Option<Grade>,
     /// Print a report as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -11,11 +11,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bc_model::fencing::Grade;
+
 use crate::agent::Agent;
 use crate::config::raw::Raw;
-use crate::levels;
+use crate::levels::{self, Need};
 
 mod device;
+mod policy;
 mod raw;
 
 pub(crate) use device::{Keys, Place};
@@ -30,18 +33,29 @@ const DEFAULT_HISTORY: &str = "/var/lib/fence/history.jsonl";
 pub(crate) struct Config {
     /// Where requests are written down.
     pub(crate) history: PathBuf,
-    /// The levels of each node: names of devices.
-    pub(crate) nodes: BTreeMap<String, Vec<Vec<String>>>,
+    /// The nodes by name.
+    pub(crate) nodes: BTreeMap<String, Node>,
     /// The devices by name.
     pub(crate) devices: BTreeMap<String, Device>,
     /// What is legal but probably not meant.
     pub(crate) warnings: Vec<String>,
 }
 
+/// One node.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    /// Its levels: names of devices.
+    pub(crate) levels: Vec<Vec<String>>,
+    /// What counts as off.
+    pub(crate) need: Need,
+}
+
 /// One device.
 pub(crate) struct Device {
-    /// The limit of one call, and again of the wait for the state asked for.
+    /// The time for everything that one request asks of it.
     pub(crate) timeout: Duration,
+    /// What its off proves.
+    pub(crate) grade: Grade,
     /// The word after `agent =`.
     pub(crate) kind: &'static str,
     /// How it is asked.
@@ -121,6 +135,7 @@ pub(crate) fn load(file: &Path) -> Result<Config, ConfigError> {
 
 fn parse(text: &str) -> Result<Config, Problem> {
     let raw = Raw::parse(text)?;
+    let policy = policy::check(raw.policy)?;
     let mut devices = BTreeMap::new();
     for (name, device) in raw.devices {
         check_name(&name, "devices", device.at)?;
@@ -163,10 +178,9 @@ fn parse(text: &str) -> Result<Config, Problem> {
                 }
             }
         }
-        nodes.insert(
-            name,
-            levels.iter().map(|level| level.get_ref().iter().map(|d| d.get_ref().clone()).collect()).collect(),
-        );
+        let need = policy::of_node(&format!("nodes.{name}"), node.get_ref(), &policy)?;
+        let levels = levels.iter().map(|level| level.get_ref().iter().map(|d| d.get_ref().clone()).collect()).collect();
+        nodes.insert(name, Node { levels, need });
     }
     let history =
         raw.history.map_or_else(|| Ok(PathBuf::from(DEFAULT_HISTORY)), |path| raw::absolute("history", &path))?;
@@ -185,7 +199,7 @@ fn check_name(name: &str, table: &str, at: usize) -> Result<(), Problem> {
     Err(Problem::new(at, format!("{table}.{name:?}"), expected))
 }
 
-fn warnings(nodes: &BTreeMap<String, Vec<Vec<String>>>, devices: &BTreeMap<String, Device>) -> Vec<String> {
+fn warnings(nodes: &BTreeMap<String, Node>, devices: &BTreeMap<String, Device>) -> Vec<String> {
     let mut warnings = Vec::new();
     if nodes.is_empty() {
         warnings.push("no node is configured: add [nodes.NAME]".to_owned());
@@ -201,9 +215,9 @@ fn warnings(nodes: &BTreeMap<String, Vec<Vec<String>>>, devices: &BTreeMap<Strin
             )),
         }
     }
-    for (name, levels) in nodes {
+    for (name, node) in nodes {
         let polite = |device: &String| devices.get(device).is_some_and(|device| device.agent.needs_the_host());
-        if levels.iter().flatten().all(polite) {
+        if node.levels.iter().flatten().all(polite) {
             warnings.push(format!(
                 "node {name} has only devices that ask the node itself: it cannot be fenced once it no longer answers"
             ));
@@ -213,10 +227,10 @@ fn warnings(nodes: &BTreeMap<String, Vec<Vec<String>>>, devices: &BTreeMap<Strin
 }
 
 /// The nodes whose levels name `device`.
-pub(crate) fn users_of<'a>(device: &str, nodes: &'a BTreeMap<String, Vec<Vec<String>>>) -> Vec<&'a str> {
+pub(crate) fn users_of<'a>(device: &str, nodes: &'a BTreeMap<String, Node>) -> Vec<&'a str> {
     nodes
         .iter()
-        .filter(|(_, levels)| levels.iter().flatten().any(|name| name == device))
+        .filter(|(_, node)| node.levels.iter().flatten().any(|name| name == device))
         .map(|(node, _)| node.as_str())
         .collect()
 }
@@ -227,7 +241,7 @@ impl Config {
     /// # Errors
     /// With the nearest name, or all of them, when there is no such node.
     pub(crate) fn node<'a>(&'a self, name: &'a str) -> Result<levels::Node<'a>, UnknownNode> {
-        let levels = self
+        let node = self
             .nodes
             .get(name)
             .ok_or_else(|| UnknownNode { name: name.to_owned(), known: suggest(name, self.nodes.keys()) })?;
@@ -236,12 +250,14 @@ impl Config {
             self.devices.get(name).map(|device| levels::Device {
                 name,
                 timeout: device.timeout,
+                grade: device.grade,
                 agent: device.agent.as_ref(),
             })
         };
         Ok(levels::Node {
             name,
-            levels: levels.iter().map(|level| level.iter().filter_map(device).collect()).collect(),
+            levels: node.levels.iter().map(|level| level.iter().filter_map(device).collect()).collect(),
+            need: node.need,
         })
     }
 }

@@ -27,6 +27,7 @@ mod error;
 mod history;
 mod levels;
 mod lock;
+mod order;
 mod render;
 mod secret;
 mod stop;

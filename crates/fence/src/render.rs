@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
-use bc_model::fencing::{CheckReport, Evidence, FenceAction, FenceReport, HistoryLine, NodeState};
+use bc_model::fencing::{CheckReport, Evidence, FenceAction, FenceReport, Grade, HistoryLine, NodeState};
 use serde::Serialize;
 
 use crate::agent::{Preview, seconds};
@@ -56,17 +56,33 @@ pub(crate) fn json(value: &impl Serialize) -> Result<String, Error> {
 /// One line: the node, its state, and the last answer of each device.
 pub(crate) fn report(report: &FenceReport) -> String {
     let verdict = match (report.action, report.confirmed) {
-        (FenceAction::Off, true) => "is off: asked again, and answered off",
-        (FenceAction::Off, false) => "is not proven off",
-        (FenceAction::On, true) => "is on",
-        (FenceAction::On, false) => "is not proven on",
+        (FenceAction::Off, true) => format!("is off: asked again, and answered off; {}", proof(report)),
+        (FenceAction::Off, false) => "is not proven off".to_owned(),
+        (FenceAction::On, true) => "is on".to_owned(),
+        (FenceAction::On, false) => "is not proven on".to_owned(),
         (FenceAction::Status, _) => match report.state {
-            NodeState::On => "is on",
-            NodeState::Off => "is off",
-            NodeState::Unknown => "cannot say whether it is on",
+            NodeState::On => "is on".to_owned(),
+            NodeState::Off => format!("is off; {}", proof(report)),
+            NodeState::Unknown => "cannot say whether it is on".to_owned(),
         },
     };
-    format!("{} {verdict}\n{}", report.node, last_answers(&report.evidence))
+    format!("{} {verdict}\n{}", report.node, findings(report))
+}
+
+/// `grade A: power off, read back`.
+fn proof(report: &FenceReport) -> String {
+    let short =
+        if report.grade < report.required { format!("; {} is required", report.required) } else { String::new() };
+    format!("grade {}: {}{short}", report.grade, report.grade.meaning())
+}
+
+/// The last answer of each device, and what does not go together.
+fn findings(report: &FenceReport) -> String {
+    let mut text = last_answers(&report.evidence);
+    for contradiction in &report.contradictions {
+        let _ = writeln!(text, "  contradiction: {contradiction}");
+    }
+    text
 }
 
 /// Each device with its last answer to `status`, or its last answer at all.
@@ -88,8 +104,9 @@ fn last_answers(evidence: &[Evidence]) -> String {
 /// Why the node is not proven off or on, device by device, and what to do.
 pub(crate) fn unconfirmed(report: &FenceReport, able: bool) {
     let FenceReport { node, action, .. } = report;
-    say(&format!("{ERROR}error:{ERROR:#} {node} is not proven {action}"));
-    say(last_answers(&report.evidence).trim_end_matches('\n'));
+    let short = if report.grade > Grade::X { format!(" well enough: {}", proof(report)) } else { String::new() };
+    say(&format!("{ERROR}error:{ERROR:#} {node} is not proven {action}{short}"));
+    say(findings(report).trim_end_matches('\n'));
     let hint = match action {
         FenceAction::On if !able => "none of its devices can turn it on; start the host by hand".to_owned(),
         FenceAction::On => format!("look at the devices named above, then run `fence on {node}` again: it is safe"),

@@ -13,7 +13,8 @@ use crate::cli::Act;
 use crate::clock::{Clock, SystemClock, timestamp};
 use crate::config::{Config, Device, users_of};
 use crate::error::Error;
-use crate::levels::{Means, Node, Outcome, SETTLE, carry_out};
+use crate::levels::{Means, Need, Node, Outcome, SETTLE, carry_out};
+use crate::order::Order;
 use crate::render::{self, PlannedCall, say, warn};
 use crate::stop::Stop;
 use crate::{caller, history, lock};
@@ -25,11 +26,38 @@ use crate::{caller, history, lock};
 pub(crate) fn act(config: &Config, action: FenceAction, act: &Act, stop: &Stop) -> Result<Exit, Error> {
     let node = config.node(&act.node)?;
     config.warnings.iter().for_each(|warning| warn(warning));
-    let able = action == FenceAction::Off || node.levels.iter().flatten().any(|device| device.agent.turns_on());
     if act.dry_run {
         let calls = plan(&node, action);
         render::print(&if act.json { render::json(&calls)? } else { render::plan(node.name, action, &calls) })?;
         return Ok(Exit::Done);
+    }
+    let able = action == FenceAction::Off || node.levels.iter().flatten().any(|device| device.agent.turns_on());
+    let order = Order { require: act.require, ..Order::new(&act.node, action, &act.reason) };
+    let report = carry(config, &order, stop)?;
+    if let Err(error) = render_report(&report, act.json, able) {
+        render::complain(&error);
+    }
+    Ok(exit_of(&report))
+}
+
+/// What a report means to the caller of the program.
+pub(crate) fn exit_of(report: &FenceReport) -> Exit {
+    match (report.confirmed, report.action) {
+        (true, _) => Exit::Done,
+        (false, FenceAction::Off) => Exit::NotFenced,
+        (false, FenceAction::On | FenceAction::Status) => Exit::Failed,
+    }
+}
+
+/// Carries out an order, and writes it down; every caller of `fence` comes through here.
+///
+/// # Errors
+/// Before anything is touched: unknown node, lock held, history not writable.
+pub(crate) fn carry(config: &Config, order: &Order, stop: &Stop) -> Result<FenceReport, Error> {
+    let Order { action, reason, by, require, .. } = order;
+    let mut node = config.node(&order.node)?;
+    if let Some(require) = *require {
+        node.need = Need { silent: node.need.silent.max(require), answering: node.need.answering.max(require) };
     }
     let clock = SystemClock::new(stop.clone());
     let busy =
@@ -39,25 +67,19 @@ pub(crate) fn act(config: &Config, action: FenceAction, act: &Act, stop: &Stop) 
         schema: FenceReport::SCHEMA,
         at: timestamp(),
         node: node.name.to_owned(),
-        action,
-        reason: act.reason.clone(),
-        by: caller::name(),
+        action: *action,
+        reason: reason.clone(),
+        by: by.clone(),
     };
     history::append(&config.history, &HistoryLine::Intent(intent.clone())).map_err(Error::Intent)?;
-    let outcome = carry_out(action, &node, &Means { clock: &clock, waiting: &say, answered: &say, stop });
-    let report = report(intent.at, &node, action, intent.reason, intent.by, outcome);
+    let outcome = carry_out(*action, &node, &Means { clock: &clock, waiting: &say, answered: &say, stop });
+    let mut report = report(intent.at, &node, *action, intent.reason, intent.by, outcome);
+    report.token.clone_from(&order.token);
     // What was done is done: neither a full disk nor a closed terminal may turn it into another answer.
     if let Err(error) = history::append(&config.history, &HistoryLine::Outcome(report.clone())) {
         warn(&format!("the outcome is not in the history: {error}"));
     }
-    if let Err(error) = render_report(&report, act.json, able) {
-        render::complain(&error);
-    }
-    Ok(match (report.confirmed, action) {
-        (true, _) => Exit::Done,
-        (false, FenceAction::Off) => Exit::NotFenced,
-        (false, FenceAction::On | FenceAction::Status) => Exit::Failed,
-    })
+    Ok(report)
 }
 
 fn render_report(report: &FenceReport, json: bool, able: bool) -> Result<(), Error> {
@@ -75,8 +97,7 @@ fn render_report(report: &FenceReport, json: bool, able: bool) -> Result<(), Err
 
 /// The longest that a request for this node can take, and so the longest that another one waits for it.
 fn budget(node: &Node<'_>) -> Duration {
-    // Each device may use its timeout to act, to reach the state, and to prove that it lasts.
-    node.levels.iter().map(|level| level.iter().map(|device| device.timeout * 3).sum::<Duration>() + SETTLE).sum()
+    node.levels.iter().map(|level| level.iter().map(|device| device.timeout).sum::<Duration>() + SETTLE).sum()
 }
 
 fn plan(node: &Node<'_>, action: FenceAction) -> Vec<PlannedCall> {
@@ -105,7 +126,7 @@ fn report(
     by: String,
     outcome: Outcome,
 ) -> FenceReport {
-    let Outcome { state, confirmed, evidence } = outcome;
+    let Outcome { state, confirmed, grade, required, contradictions, evidence } = outcome;
     FenceReport {
         schema: FenceReport::SCHEMA,
         at,
@@ -115,6 +136,11 @@ fn report(
         by,
         state,
         confirmed,
+        grade,
+        required,
+        contradictions,
+        token: None,
+        merged: false,
         evidence,
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bc_model::fencing::NodeState;
+use bc_model::fencing::{Grade, NodeState};
 
 mod bench;
 use bench::{Bench, calls, have, install};
@@ -18,7 +18,7 @@ const OFF: [&str; 5] = ["off", "pg1", "--reason", "test", "--json"];
 const ON: [&str; 5] = ["on", "pg1", "--reason", "test", "--json"];
 
 #[test]
-fn fence_dummy_goes_off_and_on() {
+fn fence_dummy_goes_off_and_on_and_proves_nothing() {
     if !have("fence_dummy", "fence-agents") {
         return;
     }
@@ -31,10 +31,12 @@ fn fence_dummy_goes_off_and_on() {
     ));
     bench.fence(&["check"]).expect_code(0);
     assert_eq!(bench.fence(&["status", "pg1", "--json"]).expect_code(0).report().state, NodeState::On);
-    let off = bench.fence(&OFF).expect_code(0).report();
+    // It switches a file, not a machine: grade X, which is not a fence.
+    let off = bench.fence(&OFF).expect_code(5).report();
+    assert_eq!((off.confirmed, off.grade), (false, Grade::X));
     assert_eq!(calls(&off.evidence), ["dummy off=off", "dummy status=off", "dummy status=off"]);
     assert_eq!(fs::read_to_string(&plug).unwrap(), "off");
-    assert!(bench.fence(&OFF).expect_code(0).report().evidence[0].detail.contains("Already OFF"));
+    assert!(bench.fence(&OFF).expect_code(5).report().evidence[0].detail.contains("Already OFF"));
     bench.fence(&ON).expect_code(0);
     assert_eq!(fs::read_to_string(&plug).unwrap(), "on");
 }

@@ -145,7 +145,7 @@ fn a_device_that_takes_its_time_is_waited_for_with_a_line_on_stderr() {
         esac"#;
     let bench = Bench::default().node("pg1", r#"[["power"]]"#).agent("power", "20s", script);
     let said = bench.fence(&OFF).expect_code(0);
-    assert!(said.stderr.contains("pg1: power: off: 1 s of 20 s"), "{}", said.stderr);
+    assert!(said.stderr.contains("pg1: power: off: 1 s of 13.3 s"), "{}", said.stderr);
 }
 
 #[test]

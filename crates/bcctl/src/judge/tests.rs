@@ -1,4 +1,4 @@
-use bc_model::fencing::{Evidence as Call, FenceAction, FenceReport, NodeState};
+use bc_model::fencing::{Evidence as Call, FenceAction, FenceReport, Grade, NodeState};
 
 use super::{Expect, Verdict, judge};
 use crate::hosts::{Ended, Output, Unreached};
@@ -17,11 +17,17 @@ fn report(state: NodeState, confirmed: bool) -> Output {
         by: String::new(),
         state,
         confirmed,
+        grade: Grade::A,
+        required: Grade::B,
+        contradictions: vec![],
+        token: None,
+        merged: false,
         evidence: vec![Call {
             level: 1,
             device: "pg1-power".to_owned(),
             action: FenceAction::Status,
             state,
+            grade: Grade::X,
             detail: "outlet 4".to_owned(),
             took_ms: 3,
         }],

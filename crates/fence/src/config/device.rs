@@ -1,5 +1,6 @@
 //! Reads one device: what all have in common here, the rest by the agent that it names.
 
+use bc_model::fencing::Grade;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
@@ -9,7 +10,7 @@ use super::{Device, Problem};
 use crate::devices;
 
 pub(super) fn check(key: &str, raw: RawDevice<'_>) -> Result<Device, Problem> {
-    let RawDevice { at, agent, timeout, keys } = raw;
+    let RawDevice { at, agent, timeout, grade, keys } = raw;
     let kind = devices::kind(agent.get_ref()).ok_or_else(|| {
         let names: Vec<String> = devices::KINDS.iter().map(|kind| format!("`{}`", kind.name)).collect();
         let expected = names.join(", ");
@@ -20,10 +21,23 @@ pub(super) fn check(key: &str, raw: RawDevice<'_>) -> Result<Device, Problem> {
         )
     })?;
     let agent = (kind.read)(Keys { key, at, agent: kind.name, keys })?;
-    let key = join(key, "timeout");
-    let missing = || Problem::new(at, &key, "missing; expected a duration such as \"30s\"");
-    let timeout = duration(&key, timeout.as_ref().ok_or_else(missing)?)?;
-    Ok(Device { timeout, kind: kind.name, agent })
+    let timeout_key = join(key, "timeout");
+    let missing = || Problem::new(at, &timeout_key, "missing; expected a duration such as \"30s\"");
+    let timeout = duration(&timeout_key, timeout.as_ref().ok_or_else(missing)?)?;
+    let grade = lowered(&join(key, "grade"), grade.as_ref(), agent.grade())?;
+    Ok(Device { timeout, grade, kind: kind.name, agent })
+}
+
+/// The grade that the configuration declares, which may only be lower than what the agent is known to prove.
+fn lowered(key: &str, declared: Option<&Spanned<String>>, known: Grade) -> Result<Grade, Problem> {
+    let Some(declared) = declared else { return Ok(known) };
+    let problem =
+        |words: String| Problem::new(declared.span().start, key, format!("{:?}: {words}", declared.get_ref()));
+    match declared.get_ref().parse::<Grade>() {
+        Err(error) => Err(problem(error.to_string())),
+        Ok(grade) if grade > known => Err(problem(format!("this agent proves {known} at most: {}", known.meaning()))),
+        Ok(grade) => Ok(grade),
+    }
 }
 
 /// The keys of one device that belong to its agent, with their places in the file.
@@ -55,7 +69,7 @@ impl Keys<'_> {
             let complaint = problem(&join(key, &path), error.inner());
             let foreign = complaint.problem.starts_with("unknown field") && !path.contains('.');
             if foreign {
-                complaint.saying(&format!(", beside `agent` and `timeout`, when agent = {agent:?}"))
+                complaint.saying(&format!(", beside `agent`, `timeout` and `grade`, when agent = {agent:?}"))
             } else {
                 complaint
             }

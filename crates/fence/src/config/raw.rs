@@ -16,6 +16,7 @@ use super::Problem;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Raw<'a> {
     pub(super) history: Option<Spanned<String>>,
+    pub(super) policy: Option<RawPolicy>,
     #[serde(default)]
     pub(super) nodes: BTreeMap<String, Spanned<RawNode>>,
     /// Known here so that the complaint about an unknown key names it; read below, each table by its agent.
@@ -28,7 +29,16 @@ pub(super) struct Raw<'a> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawNode {
+    pub(super) required_grade: Option<Spanned<String>>,
+    pub(super) required_grade_when_answering: Option<Spanned<String>>,
     pub(super) levels: Spanned<Vec<Spanned<Vec<Spanned<String>>>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawPolicy {
+    pub(super) required_grade: Option<Spanned<String>>,
+    pub(super) required_grade_when_answering: Option<Spanned<String>>,
 }
 
 /// What every device has; the rest of its table belongs to its agent, and is read by it.
@@ -36,6 +46,7 @@ pub(super) struct RawDevice<'a> {
     pub(super) at: usize,
     pub(super) agent: Spanned<String>,
     pub(super) timeout: Option<Spanned<String>>,
+    pub(super) grade: Option<Spanned<String>>,
     pub(super) keys: Spanned<DeTable<'a>>,
 }
 
@@ -66,7 +77,8 @@ fn device_table<'a>(key: &str, device: Spanned<DeValue<'a>>) -> Result<RawDevice
     };
     let agent = word("agent")?.ok_or_else(|| Problem::new(at, key, "missing field `agent`"))?;
     let timeout = word("timeout")?;
-    Ok(RawDevice { at, agent, timeout, keys })
+    let grade = word("grade")?;
+    Ok(RawDevice { at, agent, timeout, grade, keys })
 }
 
 fn table<'a>(key: &str, value: Spanned<DeValue<'a>>) -> Result<Spanned<DeTable<'a>>, Problem> {

@@ -41,7 +41,7 @@ fn complaint(piece: &str, instead: &str) -> String {
 #[test]
 fn the_contract_is_read() {
     let config = parse(GOOD).map_err(|problem| problem.problem).unwrap();
-    assert_eq!(config.nodes["pg1"], [["pg1-power"], ["pg1-ssh"]]);
+    assert_eq!(config.nodes["pg1"].levels, [["pg1-power"], ["pg1-ssh"]]);
     assert_eq!(config.devices["pg1-power"].timeout, Duration::from_secs(30));
     assert_eq!(config.devices["pg1-ssh"].timeout, Duration::from_secs(60));
     let preview = config.devices["pg1-power"].agent.preview(crate::agent::Action::Off, "pg1");
@@ -64,7 +64,7 @@ fn every_mistake_is_named_with_its_line_its_key_and_what_was_expected() {
         (
             "history = ",
             "histroy = ",
-            "1: histroy: unknown field `histroy`, expected one of `history`, `nodes`, `devices`",
+            "1: histroy: unknown field `histroy`, expected one of `history`, `policy`, `nodes`, `devices`",
         ),
         (
             "\"/var/lib/fence/history.jsonl\"",
@@ -182,12 +182,12 @@ fn every_mistake_is_named_with_its_line_its_key_and_what_was_expected() {
         (
             "agent = \"ssh\"",
             "agent = \"ssh\"\ncommand = \"/bin/true\"",
-            "18: devices.pg1-ssh.command: unknown field `command`, expected one of `destination`, `identity-file`, `known-hosts`, `stop-services`, `drop-vips`, beside `agent` and `timeout`, when agent = \"ssh\"",
+            "18: devices.pg1-ssh.command: unknown field `command`, expected one of `destination`, `identity-file`, `known-hosts`, `stop-services`, `drop-vips`, beside `agent`, `timeout` and `grade`, when agent = \"ssh\"",
         ),
         (
             "agent = \"exec\"",
             "agent = \"exec\"\ndestination = \"x\"",
-            "8: devices.pg1-power.destination: unknown field `destination`, expected one of `command`, `options`, `options-from-file`, beside `agent` and `timeout`, when agent = \"exec\"",
+            "8: devices.pg1-power.destination: unknown field `destination`, expected one of `command`, `options`, `options-from-file`, beside `agent`, `timeout` and `grade`, when agent = \"exec\"",
         ),
         ("levels = [[", "levels = [[[", "6: : missing comma between array elements, expected `,`"),
     ];

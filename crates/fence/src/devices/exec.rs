@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bc_model::fencing::NodeState;
+use bc_model::fencing::{Grade, NodeState};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use toml::Spanned;
@@ -87,7 +87,7 @@ impl Agent for ExecAgent {
             Err(error) => Answer::unknown(format!("cannot run {}: {error}", self.command.display())),
             Ok(finished) => {
                 let (state, obeyed) = interpret(call.action, finished.ended);
-                Answer { state, obeyed, detail: detail(&finished, call, &options) }
+                Answer { state, obeyed, at_most: None, detail: detail(&finished, call, &options) }
             }
         }
     }
@@ -102,8 +102,31 @@ impl Agent for ExecAgent {
         true
     }
 
+    fn grade(&self) -> Grade {
+        grade_of(&self.command)
+    }
+
     fn holds_a_secret(&self) -> bool {
         self.options.values().any(|option| option.secret)
+    }
+}
+
+/// What an off of this agent proves, by its name; the configuration may only lower it.
+///
+/// Unless it is known to do less, an agent is taken to switch power: that is what FenceAgentAPI's `off` means.
+fn grade_of(command: &Path) -> Grade {
+    match command.file_name().and_then(|name| name.to_str()).unwrap_or_default() {
+        // Storage and network fabric: the machine keeps running, cut off from its disks or its peers.
+        "fence_scsi" | "fence_mpath" | "fence_brocade" | "fence_sanbox2" | "fence_cisco_mds" | "fence_ifmib"
+        | "fence_aws_vpc_net" => Grade::B,
+        // The machine is told to end itself, and is believed to have done so after a while.
+        "fence_sbd" | "fence_watchdog" | "fence_kdump" => Grade::C,
+        "fence_ack_manual" | "fence_manual" => Grade::E,
+        // Answers about something else than the node.
+        "fence_dummy" | "fence_heuristics_ping" | "fence_heuristics_resource" | "fence_evacuate" | "fence_compute" => {
+            Grade::X
+        }
+        _ => Grade::A,
     }
 }
 
@@ -240,6 +263,15 @@ mod tests {
         let options = Options::from([("plug".into(), option("plug", "pg1".into()))]);
         let lines = request(Action::Off, "pg1", &options, |option| &option.value);
         assert_eq!(lines, ["action=off", "nodename=pg1", "plug=pg1"]);
+    }
+
+    #[test]
+    fn an_agent_that_switches_no_power_proves_less() {
+        let table =
+            [("fence_ipmilan", Grade::A), ("fence_scsi", Grade::B), ("fence_sbd", Grade::C), ("fence_dummy", Grade::X)];
+        for (name, grade) in table {
+            assert_eq!(grade_of(&Path::new("/usr/sbin").join(name)), grade, "{name}");
+        }
     }
 
     #[test]

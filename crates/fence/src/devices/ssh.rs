@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use bc_model::fencing::NodeState;
+use bc_model::fencing::{Grade, NodeState};
 use ipnet::IpNet;
 use serde::Deserialize;
 use toml::Spanned;
@@ -140,11 +140,17 @@ impl SshAgent {
             (Action::Off, Ended::Exited(0)) => Answer {
                 state: NodeState::Off,
                 obeyed: true,
+                at_most: None,
                 detail: "the host says it stopped the services and dropped the addresses".into(),
             },
             (Action::Status | Action::Monitor, Ended::Exited(0)) => {
                 let (state, detail) = look(&finished.stdout, &self.stop_services, &self.drop_vips);
-                Answer { state, obeyed: state != NodeState::Unknown, detail: clean(&detail, &Options::new()) }
+                Answer {
+                    state,
+                    obeyed: state != NodeState::Unknown,
+                    at_most: None,
+                    detail: clean(&detail, &Options::new()),
+                }
             }
             _ => failure(""),
         }
@@ -173,6 +179,10 @@ impl Agent for SshAgent {
 
     fn turns_on(&self) -> bool {
         false
+    }
+
+    fn grade(&self) -> Grade {
+        Grade::D
     }
 
     fn needs_the_host(&self) -> bool {
