@@ -41,5 +41,6 @@ pub use address::{LeaseId, Leased};
 pub use dead_man::{DeadMan, Guarded, Lease, Renewal};
 pub use error::{LeaseError, Refusal};
 pub use plan::{Enforcement, LeasePlan, Lifetimes, PlanError, Term};
+pub use ruleset::Admission;
 pub use support::{Missing, Refresh, Support};
 pub use table::{TableName, TableNameError};

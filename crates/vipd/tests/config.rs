@@ -255,6 +255,8 @@ fn what_does_not_fit_together_within_an_instance() {
         ("a checksum that IPv6 has not", format!("{v6}checksum = \"rfc9568\"\n")),
         ("a delay of what never happens", with("preempt = false\npreempt-delay = \"5s\"")),
         ("an owner that yields", with("priority = 255\npreempt = false\nstartup-delay = \"5s\"\naccept = false")),
+        ("an owner with another MAC address", with("priority = 255\nvirtual-mac = true")),
+        ("nothing that would keep packets out", with("lease = false\naccept = false")),
         ("an owner that waits", with("priority = 255\npreempt-delay = \"5s\"")),
         ("an owner with a weight", with("priority = 255\ntrack-interfaces = [{ name = \"eth1\", weight = -5 }]")),
         ("a lease that outlasts the peers' patience", with("lease = \"3001ms\"")),

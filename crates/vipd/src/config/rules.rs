@@ -73,6 +73,14 @@ fn instance(draft: &InstanceDraft<'_>, document: &Document<'_>) -> Option<Instan
     if let Some(at) = lease {
         fits(&instance, at, draft);
     }
+    if let (Some(accept), LeaseSetting::Off) =
+        (draft.accept.as_ref().filter(|accept| !accept.get_ref()), instance.lease)
+        && instance.vrrp().is_some_and(|vrrp| !vrrp.priority.is_owner())
+    {
+        let message =
+            "found false with lease = false; expected a lease, whose switch in the kernel also keeps packets out";
+        draft.section.report(accept.span(), "accept", message.to_owned());
+    }
     Some(instance)
 }
 
@@ -324,6 +332,9 @@ fn owner(draft: &InstanceDraft<'_>, tracking: &Tracking) {
     }
     if let Some(accept) = draft.accept.as_ref().filter(|accept| !accept.get_ref()) {
         forbid(accept.span(), "accept", "it always accepts packets to them");
+    }
+    if let Some(virtual_mac) = draft.virtual_mac.as_ref().filter(|virtual_mac| *virtual_mac.get_ref()) {
+        forbid(virtual_mac.span(), "virtual-mac", "they are the interface's own, and have its MAC address");
     }
     if let Some(lease) = draft.lease.as_ref().filter(|lease| *lease.get_ref() != LeaseSetting::Off) {
         forbid(lease.span(), "lease", "they are the interface's own, and never leased");

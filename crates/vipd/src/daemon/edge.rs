@@ -22,7 +22,7 @@ use crate::frame::claim::Claim;
 use crate::holder::{self, Vip};
 use crate::kernel::batch::{Changes, Request};
 use crate::kernel::{self, Address, Observed, TAG};
-use crate::lease::{DeadMan, Enforcement, Lease, LeaseError, LeaseId, Leased, TableName};
+use crate::lease::{Admission, DeadMan, Enforcement, Lease, LeaseError, LeaseId, Leased, TableName};
 use crate::raw::{self, RawSocket};
 use crate::wire::Wire;
 
@@ -129,14 +129,7 @@ impl Edge {
                     back.push(Input::Deaf(format!("cannot hear the peers: {error}")));
                 }
             }
-            Effect::Guard => {
-                if let Some(dead_man) = &mut self.dead_man
-                    && !instance.leased().is_empty()
-                    && let Err(error) = dead_man.guard(instance.lease(), instance.leased())
-                {
-                    back.push(Input::LeaseLost(error.to_string()));
-                }
-            }
+            Effect::Guard => self.guard(instance, back),
             Effect::Advertise(priority) => self.advertise(instance, *priority, back),
             Effect::Renew => self.renew(instance, instance.anchor(clock::now())),
             Effect::Silence => self.silence(instance, observed),
@@ -248,6 +241,23 @@ impl Edge {
             none.insert(RawSocket::open(place.link, instance.config().interface.as_str(), family)?);
         }
         Ok(())
+    }
+
+    fn guard(&mut self, instance: &Instance, back: &mut Vec<Input<'static>>) {
+        let admission = instance.admission();
+        match &mut self.dead_man {
+            Some(dead_man) if !instance.leased().is_empty() => {
+                let admitted = dead_man.admit(instance.lease(), admission);
+                if let Err(error) = admitted.and_then(|()| dead_man.guard(instance.lease(), instance.leased())) {
+                    back.push(Input::LeaseLost(error.to_string()));
+                }
+            }
+            Some(_) | None if admission == Admission::All => {}
+            Some(_) | None => {
+                let why = "accept = false needs nftables, which keep packets to the addresses out";
+                back.push(Input::Deaf(why.to_owned()));
+            }
+        }
     }
 
     /// The advertisement first, then the lease, to the term of that advertisement.

@@ -89,9 +89,6 @@ pub fn supported(config: &Config) -> Result<(), String> {
         if instance.vrrp().is_some_and(|vrrp| vrrp.virtual_mac) {
             return Err(format!("instance {name}: virtual-mac = true is not supported yet; leave it out"));
         }
-        if instance.vrrp().is_some_and(|vrrp| !vrrp.accept) {
-            return Err(format!("instance {name}: accept = false is not supported yet; leave it out"));
-        }
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ use crate::config::{self, Mode, OnConflict, Vrrp};
 use crate::frame::claim::{Claim, Manner};
 use crate::holder::{self, Holder, Vip};
 use crate::kernel::Observed;
-use crate::lease::{LeaseId, LeasePlan, Leased};
+use crate::lease::{Admission, LeaseId, LeasePlan, Leased};
 use crate::probe::Verdict;
 
 mod elected;
@@ -226,6 +226,15 @@ impl Instance {
     #[must_use]
     pub const fn lease(&self) -> LeaseId {
         self.lease
+    }
+
+    /// What is let in for its addresses while it holds them.
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        match self.config.vrrp() {
+            Some(vrrp) if !vrrp.accept && !vrrp.priority.is_owner() => Admission::Discovery,
+            Some(_) | None => Admission::All,
+        }
     }
 
     /// What the kernel enforces.

@@ -29,6 +29,8 @@ pub(super) enum Operation {
     DeleteTable = 2,
     AddChain = 3,
     AddRule = 6,
+    /// Without a handle: all rules of the chain.
+    DeleteRules = 8,
     AddSet = 9,
     AddElements = 12,
     ListElements = 13,
@@ -46,14 +48,14 @@ impl Operation {
         match self {
             Self::AddTable | Self::AddChain | Self::AddSet | Self::AddElements => NLM_F_CREATE,
             Self::AddRule => NLM_F_CREATE | NLM_F_APPEND,
-            Self::DeleteTable | Self::DeleteElements => 0,
+            Self::DeleteTable | Self::DeleteRules | Self::DeleteElements => 0,
             Self::ListElements => NLM_F_DUMP,
         }
     }
 
     fn from_message_type(kind: u16) -> Option<Self> {
         use Operation::*;
-        [AddTable, DeleteTable, AddChain, AddRule, AddSet, AddElements, ListElements, DeleteElements]
+        [AddTable, DeleteTable, AddChain, AddRule, DeleteRules, AddSet, AddElements, ListElements, DeleteElements]
             .into_iter()
             .find(|operation| operation.message_type() == kind)
     }
@@ -66,6 +68,7 @@ impl fmt::Display for Operation {
             Self::DeleteTable => "delete a table",
             Self::AddChain => "add a chain",
             Self::AddRule => "add a rule",
+            Self::DeleteRules => "delete the rules of a chain",
             Self::AddSet => "add a set",
             Self::AddElements => "add elements to a set",
             Self::ListElements => "list the elements of a set",

@@ -12,7 +12,7 @@ use super::batch::{Batch, Operation};
 use super::error::LeaseError;
 use super::nfnetlink::Nfnetlink;
 use super::plan::Term;
-use super::ruleset::{self, Family, LeaseChain};
+use super::ruleset::{self, Admission, Family, LeaseChain};
 use super::support::{Missing, Refresh, Support};
 use super::table::TableName;
 
@@ -71,6 +71,8 @@ pub struct DeadMan {
     guarded: BTreeMap<Leased, u32>,
     /// The leases that have a chain. They keep it to the end: a lease often comes back.
     leases: BTreeSet<u32>,
+    /// The leases for whose addresses not everything is let in.
+    restricted: BTreeSet<u32>,
     /// Whether the tables are known to be there as we make them.
     installed: bool,
 }
@@ -106,8 +108,16 @@ impl DeadMan {
         let mut kernel = Nfnetlink::open().map_err(|error| LeaseError::Unavailable(Missing::Nfnetlink(error)))?;
         let mut batch = Batch::default();
         let support = Support::find_out(&mut kernel, &mut batch, &table)?;
-        let mut switch =
-            Self { kernel, batch, table, support, guarded: BTreeMap::new(), leases: BTreeSet::new(), installed: false };
+        let mut switch = Self {
+            kernel,
+            batch,
+            table,
+            support,
+            guarded: BTreeMap::new(),
+            leases: BTreeSet::new(),
+            restricted: BTreeSet::new(),
+            installed: false,
+        };
         switch.guarded = switch.list()?.into_iter().map(|guarded| (guarded.address, NOBODYS)).collect();
         Ok(switch)
     }
@@ -138,7 +148,7 @@ impl DeadMan {
                 self.batch.begin();
                 let table = self.table.as_str();
                 if !self.leases.contains(&number) {
-                    ruleset::add_lease(&mut self.batch, table, number);
+                    ruleset::add_lease(&mut self.batch, table, number, admission(&self.restricted, number));
                 }
                 ruleset::guarded(&mut self.batch, table, Operation::DeleteElements, changed);
                 ruleset::guarded(&mut self.batch, table, Operation::AddElements, new);
@@ -156,6 +166,31 @@ impl DeadMan {
         }
         self.guarded.extend(addresses.iter().map(|&address| (address, number)));
         if self.installed { Ok(()) } else { self.install() }
+    }
+
+    /// What is let in for the addresses of `lease` while it runs, from now on. Call it before they are guarded. Idempotent.
+    ///
+    /// # Errors
+    /// The kernel's refusal; then it is as it was.
+    pub fn admit(&mut self, lease: LeaseId, what: Admission) -> Result<(), LeaseError> {
+        let number = lease.0.get();
+        if admission(&self.restricted, number) == what {
+            return Ok(());
+        }
+        if self.installed && self.leases.contains(&number) {
+            self.batch.begin();
+            ruleset::readmit(&mut self.batch, self.table.as_str(), number, what);
+            match self.commit() {
+                // Whoever guards or renews next makes the tables anew, and finds it there.
+                Err(error) if error.is_discrepancy() => self.installed = false,
+                result => result?,
+            }
+        }
+        match what {
+            Admission::All => self.restricted.remove(&number),
+            Admission::Discovery => self.restricted.insert(number),
+        };
+        Ok(())
     }
 
     /// Prolongs `leases`, each to its term, in one transaction (many thousands: in several).
@@ -319,7 +354,8 @@ impl DeadMan {
         for skipped in (0..self.leases.len()).step_by(many) {
             self.batch.begin();
             let some = self.leases.iter().skip(skipped).take(many);
-            some.for_each(|&number| ruleset::add_lease(&mut self.batch, table, number));
+            let restricted = &self.restricted;
+            some.for_each(|&number| ruleset::add_lease(&mut self.batch, table, number, admission(restricted, number)));
             if !self.batch.is_empty() {
                 self.batch.commit();
                 self.kernel.transact(&self.batch)?;
@@ -391,4 +427,8 @@ impl DeadMan {
     fn per_transaction(&self, bytes_of_item: usize) -> usize {
         (self.kernel.longest().saturating_sub(BYTES_OF_FRAME) / bytes_of_item).max(1)
     }
+}
+
+fn admission(restricted: &BTreeSet<u32>, number: u32) -> Admission {
+    if restricted.contains(&number) { Admission::Discovery } else { Admission::All }
 }

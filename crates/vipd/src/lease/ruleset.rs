@@ -29,12 +29,16 @@
 //! better an error than an answer from the service that has moved away. Our own announcements do not pass here
 //! (AF_PACKET), so the address must be live before it is announced.
 //!
+//! With Accept_Mode false (RFC 9568 §6.1) the chain in `inet` lets in only neighbour solicitations and advertisements, and
+//! lets out everything; ARP has a table of its own. What is forwarded is for other addresses and does not come here.
 
 use std::fmt;
 
 use super::address::{Leased, Scope};
 use super::batch::{Attributes, Batch, Operation};
-use super::expression::Expression::{self, Count, Decide, Dispatch, Family as OfFamily, If, Meta, Network};
+use super::expression::Expression::{
+    self, Byte, Count, Decide, Dispatch, Family as OfFamily, GoesOut, If, Meta, Network,
+};
 use super::uapi::{
     DATA_VERDICT, NF_ACCEPT, NF_ARP_IN, NF_ARP_OUT, NF_DROP, NF_INET_POST_ROUTING, NF_INET_PRE_ROUTING, NFPROTO_IPV4,
     NFPROTO_IPV6, NFT_GOTO, NFT_META_IIF, NFT_META_OIF, NFT_REG_1, NFT_REG32_01, NFT_SET_MAP, NFT_SET_TIMEOUT,
@@ -56,6 +60,11 @@ const ELEMENTS_PER_MESSAGE: usize = 800;
 /// The type of a lease's number as the `nft` program names it (mark: in the machine's byte order), and its length in bytes.
 const NUMBER_TYPE: u32 = 19;
 pub(super) const NUMBER_LEN: u32 = 4;
+
+/// The next header of ICMPv6, and its messages of neighbour discovery (RFC 4861 §4.3, §4.4).
+const ICMPV6: u8 = 58;
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
 
 /// Names a set within the transaction that makes it; each set and map of a table needs another.
 const LIVE_ID: u32 = 1;
@@ -245,17 +254,55 @@ pub(super) fn remove_family(batch: &mut Batch, family: Family, table: &str) {
     batch.push(family, Operation::DeleteTable, |message| message.text(NFTA_TABLE_NAME, table));
 }
 
+/// What is let in for the addresses of a lease that runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Admission {
+    /// Everything.
+    #[default]
+    All,
+    /// Only what finds out where they are: ARP, neighbour solicitations and advertisements (RFC 9568 §6.1, Accept_Mode
+    /// false).
+    Discovery,
+}
+
 /// Makes the chain of a new lease, which does not run.
-pub(super) fn add_lease(batch: &mut Batch, table: &str, number: u32) {
+pub(super) fn add_lease(batch: &mut Batch, table: &str, number: u32, admission: Admission) {
     for family in Family::ALL {
-        let chain = LeaseChain(number);
         batch.push(family, Operation::AddChain, |message| {
             message.text(NFTA_CHAIN_TABLE, table);
-            message.text(NFTA_CHAIN_NAME, chain);
+            message.text(NFTA_CHAIN_NAME, LeaseChain(number));
         });
-        add_rule(batch, family, table, chain, [If { number, set: LIVE }, Decide(Verdict::Accept)].into_iter());
-        add_rule(batch, family, table, chain, [Count, Decide(Verdict::Drop)].into_iter());
+        add_lease_rules(batch, family, table, number, admission);
     }
+}
+
+/// Lets something else in for the addresses of a lease that has a chain, from one packet to the next.
+pub(super) fn readmit(batch: &mut Batch, table: &str, number: u32, admission: Admission) {
+    for family in Family::ALL {
+        batch.push(family, Operation::DeleteRules, |message| {
+            message.text(NFTA_RULE_TABLE, table);
+            message.text(NFTA_RULE_CHAIN, LeaseChain(number));
+        });
+        add_lease_rules(batch, family, table, number, admission);
+    }
+}
+
+fn add_lease_rules(batch: &mut Batch, family: Family, table: &str, number: u32, admission: Admission) {
+    let chain = LeaseChain(number);
+    let mut accept = |of: &[Expression]| {
+        let lives = [If { number, set: LIVE }, Decide(Verdict::Accept)];
+        add_rule(batch, family, table, chain, of.iter().copied().chain(lives));
+    };
+    match (family, admission) {
+        (Family::Arp, _) | (Family::Inet, Admission::All) => accept(&[]),
+        (Family::Inet, Admission::Discovery) => {
+            accept(&[GoesOut]);
+            // RFC 8200 §3: next header at 6; RFC 4861 §4.3, §4.4: the type comes first after a header without extensions.
+            let discovery = Byte { offset: 40, least: SOLICITATION, most: ADVERTISEMENT };
+            accept(&[OfFamily(NFPROTO_IPV6), Byte { offset: 6, least: ICMPV6, most: ICMPV6 }, discovery]);
+        }
+    }
+    add_rule(batch, family, table, chain, [Count, Decide(Verdict::Drop)].into_iter());
 }
 
 /// Adds addresses, each with the number of its lease, to the maps of all families, or deletes them from there.

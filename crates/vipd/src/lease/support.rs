@@ -77,7 +77,7 @@ impl Support {
         let mut rehearse = |flags| {
             batch.begin();
             ruleset::install(batch, table.as_str(), flags);
-            ruleset::add_lease(batch, table.as_str(), 1);
+            ruleset::add_lease(batch, table.as_str(), 1, ruleset::Admission::All);
             batch.rehearse();
             kernel.transact(batch)
         };

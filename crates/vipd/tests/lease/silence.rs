@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
-use vipd::lease::{Leased, Refresh, Support};
+use vipd::lease::{Admission, Leased, Refresh, Support};
 
 use crate::namespace::Namespace;
 use crate::wire::{ALL, Asker, Question, VIP4, VIP6, Wire};
@@ -101,6 +101,28 @@ fn a_lapsed_address_is_silent_on_its_own_host_too() {
     assert_eq!((connects(v4), connects(v6)), (false, false));
     renew(&mut switch, &[BLUE], ms(60_000));
     assert_eq!((connects(v4), connects(v6)), (true, true));
+}
+
+#[test]
+fn with_accept_mode_false_only_the_neighbours_questions_are_answered_and_only_while_live() {
+    if !possible() {
+        return;
+    }
+    let wire = Wire::new();
+    let (mut asker, mut switch) = (wire.asker(), open(&wire.holder, "vipd"));
+    let found_but_not_reached =
+        [(Question::Arp, true), (Question::Echo4, false), (Question::Solicitation, true), (Question::Echo6, false)];
+    switch.admit(BLUE, Admission::Discovery).unwrap();
+    switch.guard(BLUE, &VIPS).unwrap();
+    assert_eq!(answered(&mut asker, &ALL), all(false), "not live");
+    renew(&mut switch, &[BLUE], ms(60_000));
+    assert_eq!(answered(&mut asker, &ALL), found_but_not_reached);
+    switch.admit(BLUE, Admission::All).unwrap();
+    assert_eq!(answered(&mut asker, &ALL), all(true), "changed while live");
+    switch.admit(BLUE, Admission::Discovery).unwrap();
+    assert_eq!(answered(&mut asker, &ALL), found_but_not_reached, "and back");
+    switch.silence(&[BLUE]).unwrap();
+    assert_eq!(answered(&mut asker, &ALL), all(false), "silenced");
 }
 
 /// A port that a container publishes never gets to the input hook: its destination is another by then.

@@ -7,8 +7,8 @@ use vrrp::wire::{ChecksumForm, Datagram, EmitError, Endpoints, IPV4_GROUP, IPV6_
 use vrrp::{AddressList, AdvertPriority, Advertisement, Event, Family};
 
 use super::{
-    Action, Actions, Advertised, Brain, Effect, Elected, Instance, Observed, Router, Settings, Shutdown, VirtualRouter,
-    Vrrp, What, config,
+    Action, Actions, Admission, Advertised, Brain, Effect, Elected, Instance, Observed, Router, Settings, Shutdown,
+    VirtualRouter, Vrrp, What, config,
 };
 use crate::config::PeerSet;
 
@@ -119,7 +119,7 @@ impl Instance {
         }
         if initialize {
             out.push(Effect::Listen);
-            if !self.leased().is_empty() {
+            if !self.leased().is_empty() || self.admission() != Admission::All {
                 out.push(Effect::Guard);
             }
             // Whatever a dead predecessor left must not answer while we are Backup.
