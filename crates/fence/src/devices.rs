@@ -3,8 +3,11 @@
 use crate::agent::Agent;
 use crate::config::{Keys, Problem};
 
-pub(crate) mod exec;
-pub(crate) mod ssh;
+mod credential;
+mod exec;
+mod ipmi;
+mod redfish;
+mod ssh;
 
 /// One kind of device.
 pub(crate) struct Kind {
@@ -15,7 +18,12 @@ pub(crate) struct Kind {
 }
 
 /// All of them. Nothing else in the program knows which there are.
-pub(crate) const KINDS: [Kind; 2] = [Kind { name: "exec", read: exec::read }, Kind { name: "ssh", read: ssh::read }];
+pub(crate) const KINDS: [Kind; 4] = [
+    Kind { name: "exec", read: exec::read },
+    Kind { name: "ipmi", read: ipmi::read },
+    Kind { name: "redfish", read: redfish::read },
+    Kind { name: "ssh", read: ssh::read },
+];
 
 /// The kind of this name.
 pub(crate) fn kind(name: &str) -> Option<&'static Kind> {
