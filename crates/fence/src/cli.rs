@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use bc_model::fencing::Grade;
@@ -14,6 +15,7 @@ Examples:
   fence off pg1 --reason \"pg1 lost its disk\"    exit 0 only when pg1 is proven off
   fence status --json
   fence history pg1
+  printf 'action=status\nplug=pg1\n' | fence agent
 
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 refused (nothing touched), 5 not proven off";
 
@@ -47,6 +49,13 @@ pub(crate) enum Command {
         /// Print a report as JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Speak FenceAgentAPI, as the name fence_bc does: name=value lines on stdin, or an agent's options
+    #[command(disable_help_flag = true)]
+    Agent {
+        /// An agent's options, such as --action=status --plug=pg1; without any the request is read from stdin
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
+        arguments: Vec<OsString>,
     },
     /// Show what was done, by whom and why
     History {

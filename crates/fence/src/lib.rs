@@ -6,6 +6,7 @@
 //!                             exit code ◀─ render ◀─ history: outcome ◀┘
 //! ```
 
+use std::env;
 use std::process::ExitCode;
 
 use bc_model::exit::Exit;
@@ -24,6 +25,7 @@ mod clock;
 mod config;
 mod devices;
 mod error;
+pub mod fence_bc;
 mod history;
 mod levels;
 mod lock;
@@ -33,10 +35,17 @@ mod secret;
 mod stop;
 mod verbs;
 
-/// The whole program, from its arguments to its exit code.
+/// The whole program: the agent when it is called `fence_…`, else the command line.
 #[must_use]
 pub fn main() -> ExitCode {
-    let exit = run(&Cli::parse()).unwrap_or_else(|error| {
+    if fence_bc::is_called() {
+        return fence_bc::main(env::args_os().skip(1), None);
+    }
+    let cli = Cli::parse();
+    if let Command::Agent { arguments } = cli.command {
+        return fence_bc::main(arguments, Some(cli.config));
+    }
+    let exit = run(&cli).unwrap_or_else(|error| {
         render::complain(&error);
         error.exit()
     });
@@ -55,6 +64,6 @@ fn run(cli: &Cli) -> Result<Exit, Error> {
         Command::On(act) => verbs::act(&config, FenceAction::On, act, &stop),
         Command::Status { node, json } => verbs::status(&config, node.as_deref(), *json, &stop),
         Command::Check { json } => verbs::check(&config, *json, &stop),
-        Command::History { .. } => Ok(Exit::Done),
+        Command::History { .. } | Command::Agent { .. } => Ok(Exit::Done),
     }
 }

@@ -150,6 +150,21 @@ fn report(
 /// # Errors
 /// Unknown node, or output that cannot be written.
 pub(crate) fn status(config: &Config, node: Option<&str>, json: bool, stop: &Stop) -> Result<Exit, Error> {
+    let reports = ask(config, node, stop)?;
+    let text = match (json, node, &reports[..]) {
+        (true, Some(_), [one]) => render::json(one)?,
+        (true, ..) => render::json(&reports)?,
+        (false, ..) => reports.iter().map(render::report).collect(),
+    };
+    render::print(&text)?;
+    Ok(if reports.iter().all(|report| report.confirmed) { Exit::Done } else { Exit::Failed })
+}
+
+/// The status of one node, or of all of them at the same time.
+///
+/// # Errors
+/// Unknown node.
+pub(crate) fn ask(config: &Config, node: Option<&str>, stop: &Stop) -> Result<Vec<FenceReport>, Error> {
     let names: Vec<&str> = node.map_or_else(|| config.nodes.keys().map(String::as_str).collect(), |node| vec![node]);
     let nodes = names.into_iter().map(|name| config.node(name)).collect::<Result<Vec<_>, _>>()?;
     let by = caller::name();
@@ -160,14 +175,7 @@ pub(crate) fn status(config: &Config, node: Option<&str>, json: bool, stop: &Sto
             carry_out(FenceAction::Status, node, &Means { clock: &clock, waiting: &say, answered: &|_| {}, stop });
         report(at, node, FenceAction::Status, String::new(), by.clone(), outcome)
     };
-    let reports = at_once(&nodes, ask);
-    let text = match (json, node, &reports[..]) {
-        (true, Some(_), [one]) => render::json(one)?,
-        (true, ..) => render::json(&reports)?,
-        (false, ..) => reports.iter().map(render::report).collect(),
-    };
-    render::print(&text)?;
-    Ok(if reports.iter().all(|report| report.confirmed) { Exit::Done } else { Exit::Failed })
+    Ok(at_once(&nodes, ask))
 }
 
 /// `fence check`: `monitor`, then `status`, of every device at the same time.
@@ -176,12 +184,21 @@ pub(crate) fn status(config: &Config, node: Option<&str>, json: bool, stop: &Sto
 /// When the output cannot be written.
 pub(crate) fn check(config: &Config, json: bool, stop: &Stop) -> Result<Exit, Error> {
     config.warnings.iter().for_each(|warning| warn(warning));
-    let devices: Vec<(&String, &Device)> = config.devices.iter().collect();
-    let devices = at_once(&devices, |(name, device)| check_device(config, name, device, stop));
+    let devices = check_devices(config, None, stop);
     let healthy = devices.iter().all(|device| device.healthy);
     let report = CheckReport { schema: FenceReport::SCHEMA, healthy, warnings: config.warnings.clone(), devices };
     render::print(&if json { render::json(&report)? } else { render::check(&report) })?;
     Ok(if healthy { Exit::Done } else { Exit::Failed })
+}
+
+/// Every device, or those of one node, at the same time.
+pub(crate) fn check_devices(config: &Config, node: Option<&str>, stop: &Stop) -> Vec<DeviceCheck> {
+    let devices: Vec<(&String, &Device)> = config
+        .devices
+        .iter()
+        .filter(|(name, _)| node.is_none_or(|node| users_of(name, &config.nodes).contains(&node)))
+        .collect();
+    at_once(&devices, |(name, device)| check_device(config, name, device, stop))
 }
 
 fn check_device(config: &Config, name: &str, device: &Device, stop: &Stop) -> DeviceCheck {

@@ -11,15 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 mod bench;
-use bench::{Bench, calls, finish};
-
-/// An agent whose plug is the file `plug`, on unless it says off.
-const HONEST: &str = r#"
-case $action in
-  off|on) echo $action >$here/plug; echo "Success: Powered $action" ;;
-  status|monitor) grep -qs off $here/plug && { echo Status: OFF; exit 2; }; echo Status: ON ;;
-  *) exit 1 ;;
-esac"#;
+use bench::{Bench, HONEST, calls, finish};
 
 const OFF: [&str; 4] = ["off", "pg1", "--reason", "the test says so"];
 const OFF_JSON: [&str; 5] = ["off", "pg1", "--reason", "the test says so", "--json"];

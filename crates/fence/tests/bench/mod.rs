@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use bc_model::fencing::{Evidence, FenceReport, HistoryLine};
 use tempfile::TempDir;
@@ -89,12 +90,34 @@ impl Bench {
         fs::read_to_string(self.path(&format!("{name}.requests"))).unwrap_or_default()
     }
 
-    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+    /// Writes `fence.toml`, and says where.
+    pub(crate) fn write_config(&self) -> PathBuf {
         let file = self.path("fence.toml");
         // A request that runs at the same time must not find the file half written.
         if fs::read_to_string(&file).ok().as_ref() != Some(&self.config) {
             fs::write(&file, &self.config).unwrap();
         }
+        file
+    }
+
+    /// Links the program to this name in the bench's directory.
+    pub(crate) fn link_agent(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        match std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_fence"), &path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => panic!("{}: {error}", path.display()),
+            _ => path,
+        }
+    }
+
+    /// The program by its agent's name.
+    pub(crate) fn agent_command(&self) -> Command {
+        let mut command = Command::new(self.link_agent("fence_bc"));
+        command.env("FENCE_CONFIG", self.write_config()).env_remove("SUDO_USER").env_remove("PCMK_service");
+        command
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let file = self.write_config();
         let mut command = Command::new(env!("CARGO_BIN_EXE_fence"));
         command.arg("--config").arg(file).args(arguments).env_remove("FENCE_CONFIG").env_remove("SUDO_USER");
         command
@@ -126,6 +149,28 @@ pub(crate) fn finish(child: Child) -> Said {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Said { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
+
+/// Runs a shell script as root of a mount, network and process namespace of its own, and nothing of it is left behind.
+pub(crate) fn in_own_namespace(script: &str, limit: Duration) -> Option<Said> {
+    if !nix::unistd::geteuid().is_root() {
+        skip("only root can make a namespace with mounts of its own");
+        return None;
+    }
+    let seconds = limit.as_secs().to_string();
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", &seconds, "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]);
+    command.args(["--mount-proc", "bash", "-c", script]);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    Some(finish(child))
+}
+
+/// An agent whose plug is the file `plug`, on unless it says off.
+pub(crate) const HONEST: &str = r#"
+case $action in
+  off|on) echo $action >$here/plug; echo "Success: Powered $action" ;;
+  status|monitor) grep -qs off $here/plug && { echo Status: OFF; exit 2; }; echo Status: ON ;;
+  *) exit 1 ;;
+esac"#;
 
 /// Writes an executable file.
 ///
