@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::holder::{self, Effect, Vip};
 use crate::kernel::capability::Capability;
 use crate::kernel::netlink::Netlink;
-use crate::kernel::{Address, Link, Observed};
+use crate::kernel::{Address, Addresses, Link, Observed};
 use crate::wire::Wire;
 
 /// The hands of the program: netlink, and the wires that are open.
@@ -35,6 +35,15 @@ impl Hands {
     pub async fn observe(&self) -> Result<Observed, Error> {
         let observed = self.netlink.observe().await;
         observed.map_err(|source| Error::Kernel { what: "listing links and addresses".into(), source })
+    }
+
+    /// The addresses of the host as they are now.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] with the kernel's answer.
+    pub async fn addresses(&self) -> Result<Addresses, Error> {
+        let addresses = self.netlink.addresses().await;
+        addresses.map_err(|source| Error::Kernel { what: "listing addresses".into(), source })
     }
 
     /// The wire of `link`, opened at the first call.
@@ -76,8 +85,8 @@ impl Hands {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(source) => return Err(Error::kernel(format!("adding {vip}"), Capability::NetAdmin, source)),
         }
-        let answers = |address: &Address| vip.is(address) && !address.tentative && !address.duplicate;
-        if self.observe().await?.addresses.iter().any(answers) {
+        let answers = |address: &Address| !address.tentative && !address.duplicate;
+        if self.addresses().await?.get(vip.link, vip.net).is_some_and(answers) {
             Ok(())
         } else {
             Err(Error::NotVerified { what: format!("the kernel said that {vip} was added") })
@@ -91,14 +100,14 @@ impl Hands {
             Err(error) if error.kind() == ErrorKind::AddrNotAvailable => return Ok(()),
             Err(source) => return Err(Error::kernel(format!("removing {vip}"), Capability::NetAdmin, source)),
         }
-        let after = self.observe().await?;
-        if after.addresses.iter().any(|address| vip.is(address)) {
+        let after = self.addresses().await?;
+        if after.get(vip.link, vip.net).is_some() {
             return Err(Error::NotVerified { what: format!("the kernel said that {vip} was removed") });
         }
         let hung_on_it =
-            before.addresses.iter().filter(|address| vip.is(address)).flat_map(|it| holder::secondaries(it, &before));
-        let stays = |address: &&Address| !after.on(vip.link).any(|other| other.net == address.net);
-        let lost: Vec<_> = hung_on_it.filter(stays).map(|address| address.net).collect();
+            before.addresses.get(vip.link, vip.net).into_iter().flat_map(|it| holder::secondaries(it, &before));
+        let gone = |address: &&Address| after.get(vip.link, address.net).is_none();
+        let lost: Vec<_> = hung_on_it.filter(gone).map(|address| address.net).collect();
         if lost.is_empty() { Ok(()) } else { Err(Error::LostSecondaries { removed: vip.net, lost }) }
     }
 

@@ -18,9 +18,12 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-/// Returns when the clock has reached `deadline`. Cancel safe.
+/// Returns when the clock has reached `deadline`, at once if it has. Cancel safe.
 pub async fn reach(deadline: Instant) {
-    tokio::time::sleep_until(deadline.into()).await;
+    // tokio counts whole milliseconds, and would wait one for a deadline that is now.
+    if deadline > now() {
+        tokio::time::sleep_until(deadline.into()).await;
+    }
 }
 
 /// The time of day, for reports. It may jump; nothing is computed from it.

@@ -114,9 +114,7 @@ impl Holder {
     /// delay an address.
     #[must_use]
     pub fn reconcile(&self, observed: &Observed) -> Vec<Effect> {
-        let there: BTreeMap<_, _> =
-            observed.addresses.iter().map(|address| ((address.link, address.net), address)).collect();
-        let is_there = |vip: &Vip| there.get(&(vip.link, vip.net)).copied();
+        let is_there = |vip: &Vip| observed.addresses.get(vip.link, vip.net);
         let wished = |wish| self.wishes.iter().filter(move |(_, w)| **w == wish).map(|(vip, _)| vip);
 
         let mut removals: BTreeMap<(u32, &str), Vec<(&Vip, &Address)>> = BTreeMap::new();
@@ -142,9 +140,7 @@ impl Holder {
 /// The secondary addresses that hang on `primary`: same interface, same subnet, same prefix length.
 pub fn secondaries<'a>(primary: &'a Address, observed: &'a Observed) -> impl Iterator<Item = &'a Address> {
     let has_any = primary.net.addr().is_ipv4() && !primary.secondary;
-    observed
-        .on(primary.link)
-        .filter(move |address| has_any && address.secondary && address.net.trunc() == primary.net.trunc())
+    observed.addresses.in_subnet(primary.link, primary.net).filter(move |address| has_any && address.secondary)
 }
 
 /// Whether the kernel would remove other addresses together with `address`.

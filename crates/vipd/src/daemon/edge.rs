@@ -393,7 +393,7 @@ impl Edge {
                 (Request::Add { net, link, lifetimes }, None) => {
                     self.placed.insert((*link, *net));
                     let secondary =
-                        net.addr().is_ipv4() && observed.on(*link).any(|one| one.net.trunc() == net.trunc());
+                        net.addr().is_ipv4() && observed.addresses.in_subnet(*link, *net).any(|one| one.net != *net);
                     observed.take(kernel::Change::Address(Address {
                         net: *net,
                         link: *link,

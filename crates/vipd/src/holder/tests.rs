@@ -36,7 +36,7 @@ fn vip(net: &str) -> Vip {
 }
 
 fn observed(addresses: Vec<Address>) -> Observed {
-    Observed { links: vec![link(1)], addresses }
+    Observed { links: vec![link(1)], addresses: addresses.into_iter().collect() }
 }
 
 #[test]
@@ -119,16 +119,15 @@ fn apply(effect: &Effect, host: &mut Observed) {
     match effect {
         Effect::Add(vip) => {
             let secondary = host.addresses.iter().any(|a| !a.secondary && a.net.trunc() == vip.net.trunc());
-            host.addresses.push(Address { net: vip.net, secondary, ..address("198.18.0.1/32", false) });
+            host.addresses.insert(Address { net: vip.net, secondary, ..address("198.18.0.1/32", false) });
         }
         Effect::Remove(vip) => {
-            let at = host.addresses.iter().position(|a| vip.is(a)).expect("removes what is there");
-            let gone = host.addresses.remove(at);
+            let gone = host.addresses.remove(vip.link, vip.net).expect("removes what is there");
             let promotes = host.links[0].promotes_secondaries;
-            let mut rest = host.addresses.iter_mut().filter(|a| a.net.trunc() == gone.net.trunc());
+            let first = host.addresses.iter().find(|a| a.net.trunc() == gone.net.trunc()).cloned();
             match (gone.secondary, promotes) {
                 (true, _) => {}
-                (false, true) => drop(rest.next().map(|first| first.secondary = false)),
+                (false, true) => host.addresses.extend(first.map(|first| Address { secondary: false, ..first })),
                 (false, false) => host.addresses.retain(|a| a.net.trunc() != gone.net.trunc()),
             }
         }

@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use caps::CapSet;
+
 /// What vipd needs to be allowed to do (capabilities(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capability {
-    /// Bit 12: add and remove addresses.
+    /// Add and remove addresses.
     NetAdmin,
-    /// Bit 13: send and receive frames.
+    /// Send and receive frames.
     NetRaw,
 }
 
@@ -21,20 +23,16 @@ impl Capability {
         }
     }
 
-    const fn bit(self) -> u32 {
-        match self {
-            Self::NetAdmin => 12,
-            Self::NetRaw => 13,
-        }
-    }
-
     /// Whether this process has it in effect.
     ///
     /// True if that cannot be found out: the kernel's own refusal is then reported in the same words.
     #[must_use]
     pub fn is_effective(self) -> bool {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        effective_set(&status).is_none_or(|set| set >> self.bit() & 1 == 1)
+        let capability = match self {
+            Self::NetAdmin => caps::Capability::CAP_NET_ADMIN,
+            Self::NetRaw => caps::Capability::CAP_NET_RAW,
+        };
+        caps::has_cap(None, CapSet::Effective, capability).unwrap_or(true)
     }
 }
 
@@ -44,23 +42,5 @@ impl fmt::Display for Capability {
             Self::NetAdmin => "CAP_NET_ADMIN",
             Self::NetRaw => "CAP_NET_RAW",
         })
-    }
-}
-
-/// The bits of the `CapEff` line of /proc/PID/status (proc(5)).
-fn effective_set(status: &str) -> Option<u64> {
-    let digits = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-    u64::from_str_radix(digits.trim(), 16).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_effective_set_is_read_from_proc() {
-        let status = "Name:\tvipd\nCapPrm:\t000001ffffffffff\nCapEff:\t0000000000003000\n";
-        assert_eq!(effective_set(status), Some(1 << 12 | 1 << 13));
-        assert_eq!(effective_set("Name:\tvipd\n"), None);
     }
 }

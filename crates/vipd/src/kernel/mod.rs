@@ -3,6 +3,7 @@
 //! [`netlink`], [`monitor`] and [`batch`] are the edge: only they know the netlink crates. The types here are plain facts
 //! for the pure core.
 
+mod addresses;
 pub mod batch;
 pub mod capability;
 pub mod monitor;
@@ -12,6 +13,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use pnet::util::MacAddr;
+
+pub use addresses::Addresses;
 
 /// The value of `IFA_PROTO` that marks an address as placed by vipd ("V"). Kernels before 5.18 do not keep it.
 pub const TAG: u8 = 0x56;
@@ -76,7 +79,7 @@ pub struct Observed {
     /// All interfaces.
     pub links: Vec<Link>,
     /// All addresses.
-    pub addresses: Vec<Address>,
+    pub addresses: Addresses,
 }
 
 /// Something that the kernel says has changed.
@@ -124,26 +127,10 @@ impl Observed {
                 true
             }
             Change::Address(address) => {
-                let same = |known: &&mut Address| known.link == address.link && known.net == address.net;
-                match self.addresses.iter_mut().rev().find(same) {
-                    Some(known) => {
-                        let differs = Address { valid_for: address.valid_for, ..known.clone() } != address;
-                        *known = address;
-                        differs
-                    }
-                    None => {
-                        self.addresses.push(address);
-                        true
-                    }
-                }
+                let known = self.addresses.insert(address.clone());
+                known.is_none_or(|known| Address { valid_for: address.valid_for, ..known } != address)
             }
-            Change::AddressGone { net, link } => {
-                let at = self.addresses.iter().position(|known| known.link == link && known.net == net);
-                if let Some(at) = at {
-                    self.addresses.remove(at);
-                }
-                at.is_some()
-            }
+            Change::AddressGone { net, link } => self.addresses.remove(link, net).is_some(),
             Change::Lost => true,
         }
     }

@@ -18,7 +18,7 @@ use netlink_packet_route::link::{
 use pnet::util::MacAddr;
 use rtnetlink::Handle;
 
-use super::{Address, Link, Observed, TAG};
+use super::{Address, Addresses, Link, Observed, TAG};
 use crate::lease::Lifetimes;
 
 /// `IFLA_INET_CONF` (linux/if_link.h) and `IPV4_DEVCONF_PROMOTE_SECONDARIES` (linux/ip.h).
@@ -62,7 +62,7 @@ impl Netlink {
     ///
     /// # Errors
     /// What the kernel answered.
-    pub async fn addresses(&self) -> io::Result<Vec<Address>> {
+    pub async fn addresses(&self) -> io::Result<Addresses> {
         let messages: Vec<_> = self.handle.address().get().execute().try_collect().await.map_err(to_io)?;
         Ok(messages.iter().filter_map(address).collect())
     }

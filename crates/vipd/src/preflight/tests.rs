@@ -29,13 +29,15 @@ fn host() -> Observed {
     let lo = Link { ethernet: false, ..link(1, "lo") };
     Observed {
         links: vec![lo, link(2, "eth0"), link(3, "eth1")],
-        addresses: vec![
+        addresses: [
             address("127.0.0.1/8", 1, None),
             address("198.18.5.11/24", 2, None),
             address("fd00:5::11/64", 2, None),
             address("fe80::11/64", 2, None),
             address("198.18.6.11/24", 3, None),
-        ],
+        ]
+        .into_iter()
+        .collect(),
     }
 }
 
@@ -132,8 +134,8 @@ fn what_can_be_refused_by_looking_is_refused_with_a_hint() {
 
 #[test]
 fn an_address_that_failed_duplicate_detection_is_not_held() {
-    let mut host = host_with(&[("fd00:5::200/64", 2, Some(TAG))]);
-    host.addresses.last_mut().unwrap().duplicate = true;
+    let mut host = host();
+    host.addresses.insert(Address { duplicate: true, ..address("fd00:5::200/64", 2, Some(TAG)) });
     let (code, sentence, _) = words(assign("fd00:5::200/64".parse().unwrap(), "eth0", &host));
     assert_eq!(code, 3);
     assert!(sentence.contains("duplicate"), "{sentence}");

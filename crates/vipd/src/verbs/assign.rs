@@ -167,8 +167,8 @@ async fn carry_out(
 
 /// Whether the address is still there after it was announced; a warning if it has lost its tag.
 async fn last_look(vip: &Vip, hands: &Hands) -> Result<Option<String>, Error> {
-    let observed = hands.observe().await?;
-    let Some(address) = observed.addresses.iter().find(|address| vip.is(address)) else {
+    let addresses = hands.addresses().await?;
+    let Some(address) = addresses.get(vip.link, vip.net) else {
         let what = format!("{vip} was added and announced (does a network manager remove what it did not configure?)");
         return Err(Error::NotVerified { what });
     };

@@ -48,12 +48,14 @@ mod tests {
         };
         let observed = Observed {
             links: Vec::new(),
-            addresses: vec![
+            addresses: [
                 address("198.18.5.11/24", None, None),
                 address("198.18.5.200/24", Some(TAG), Some(Duration::from_secs(2))),
                 address("198.18.5.12/24", None, None),
                 address("fd00:5::200/64", Some(TAG), None),
-            ],
+            ]
+            .into_iter()
+            .collect(),
         };
         let asked = ["198.18.5.12".parse().unwrap(), "198.18.5.99".parse().unwrap()];
         let status = select(&asked, &observed);

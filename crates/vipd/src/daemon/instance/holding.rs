@@ -17,10 +17,8 @@ impl Instance {
             out.push(Effect::Renew);
         }
         self.announcer.begin(now);
-        let there = |vip: &&Vip| observed.addresses.iter().any(|address| vip.is(address));
-        if self.vips.len() <= observed.addresses.len() {
-            self.announcer.placed(self.vips.iter().filter(there).map(|vip| vip.net.addr()));
-        }
+        let there = |vip: &&Vip| observed.addresses.get(vip.link, vip.net).is_some();
+        self.announcer.placed(self.vips.iter().filter(there).map(|vip| vip.net.addr()));
         self.plan_work(observed);
         self.prolong = self.next_prolongation(now);
     }

@@ -107,7 +107,7 @@ fn host() -> Observed {
         forwards_ipv6: false,
         disables_ipv6: false,
     };
-    Observed { links: vec![link], addresses: vec![address("198.19.255.10/16", None)] }
+    Observed { links: vec![link], addresses: [address("198.19.255.10/16", None)].into_iter().collect() }
 }
 
 fn address(net: &str, tag: Option<u8>) -> Address {
