@@ -6,7 +6,11 @@ use crate::config::{Keys, Problem};
 mod credential;
 mod exec;
 mod ipmi;
+mod login;
+mod nftables;
+mod postgresql;
 mod redfish;
+mod services;
 mod ssh;
 
 /// One kind of device.
@@ -18,9 +22,11 @@ pub(crate) struct Kind {
 }
 
 /// All of them. Nothing else in the program knows which there are.
-pub(crate) const KINDS: [Kind; 4] = [
+pub(crate) const KINDS: [Kind; 6] = [
     Kind { name: "exec", read: exec::read },
     Kind { name: "ipmi", read: ipmi::read },
+    Kind { name: "nftables", read: nftables::read },
+    Kind { name: "postgresql", read: postgresql::read },
     Kind { name: "redfish", read: redfish::read },
     Kind { name: "ssh", read: ssh::read },
 ];

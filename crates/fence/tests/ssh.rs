@@ -70,10 +70,11 @@ impl Host {
     fn bench_with(&self, identity: &Path, known_hosts: &Path, unit: &str, timeout: &str) -> Bench {
         Bench::default().node("pg1", r#"[["pg1-ssh"]]"#).config(&format!(
             "[devices.pg1-ssh]\nagent = \"ssh\"\ndestination = \"{}\"\nidentity-file = \"{}\"\nknown-hosts = \"{}\"\n\
-             stop-services = [\"{unit}\"]\ndrop-vips = [\"{VIP}/32 dev lo\"]\ntimeout = \"{timeout}\"",
+             stop-services = [\"{unit}\"]\ndrop-vips = [\"{VIP}/32 dev lo\"]\ntimeout = \"{timeout}\"\ngate-directory = \"{}\"",
             self.sshd.destination(),
             identity.display(),
-            known_hosts.display()
+            known_hosts.display(),
+            self.path("gate").display()
         ))
     }
 }
@@ -116,7 +117,7 @@ fn a_host_that_answers_stops_its_services_and_drops_the_address() {
     bench.fence(&["check"]).expect_code(0);
     let report = bench.fence(&OFF).expect_code(0).report();
     assert_eq!(calls(&report.evidence), ["pg1-ssh off=off", "pg1-ssh status=off", "pg1-ssh status=off"]);
-    assert_eq!(report.evidence[2].detail, "postgresql@15-main.service inactive, 198.18.77.200 absent");
+    assert_eq!(report.evidence[2].detail, "postgresql@15-main.service inactive, 198.18.77.200 absent, boot gate set");
     assert!(!host.has_vip(), "the address is really gone");
     bench.fence(&OFF).expect_code(0);
     let on = bench.fence(&["on", "pg1", "--reason", "test"]).expect_code(1);
@@ -164,6 +165,10 @@ fn a_host_that_cannot_be_reached_or_trusted_is_never_off() {
     // Everything is stopped there already; only the way to see it is missing.
     fs::write(host.path("units").join(UNIT), "inactive\n").unwrap();
     run(Command::new("ip").args(["-n", &host.namespace, "address", "flush", "dev", "lo"]));
+    // Without the boot gate that is no proof; setting it is a part of `off`.
+    let said = host.bench().fence(&["status", "pg1"]).expect_code(1);
+    assert!(said.stdout.contains("the boot gate is not set"), "{said:?}");
+    host.bench().fence(&OFF).expect_code(0);
     host.bench().fence(&["status", "pg1"]).expect_code(0);
     let sshd = &host.sshd;
     let table = [

@@ -182,7 +182,7 @@ fn every_mistake_is_named_with_its_line_its_key_and_what_was_expected() {
         (
             "agent = \"ssh\"",
             "agent = \"ssh\"\ncommand = \"/bin/true\"",
-            "18: devices.pg1-ssh.command: unknown field `command`, expected one of `destination`, `identity-file`, `known-hosts`, `stop-services`, `drop-vips`, beside `agent`, `timeout` and `grade`, when agent = \"ssh\"",
+            "18: devices.pg1-ssh.command: unknown field `command`, expected one of `destination`, `identity-file`, `known-hosts`, `stop-services`, `drop-vips`, `data-directories`, `ports`, `gate-directory`, beside `agent`, `timeout` and `grade`, when agent = \"ssh\"",
         ),
         (
             "agent = \"exec\"",
