@@ -21,6 +21,7 @@
 //! | `stop-gocd`            | no GoCD server runs at the old place |
 //! | `unassign-vip`         | the old GoCD host does not hold the VIP |
 //! | `sync-config`          | the GoCD files of both hosts have the same hashes |
+//! | `asynchronous`         | the standby will wait for nobody at a commit once it is promoted |
 //! | `arm`                  | the old primary will come up as a standby of the new one |
 //! | `stop-postgresql`      | the old primary is shut down cleanly; facts `checkpoint`, `timeline` |
 //! | `replay`               | the standby has replayed all it received (switchover: past the shutdown checkpoint) |

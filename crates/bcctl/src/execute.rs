@@ -11,16 +11,16 @@
 mod look;
 mod undo;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bc_model::journal::{Event, Journal, Outcome};
 
 use crate::clock::Clock;
-use crate::command::{Command, harmless};
-use crate::hosts::{Hosts, Output};
-use crate::judge::{Evidence, Verdict, judge};
+use crate::command::{At, Command, harmless};
+use crate::hosts::{Hosts, Look, Output, Work, Worked};
+use crate::judge::{Check, Evidence, Verdict, judge};
 use crate::steps::Step;
 
 /// How long the condition of a step may still come true after its command has failed.
@@ -94,9 +94,6 @@ pub(crate) struct Execution<'a> {
     pub(crate) stop: &'a AtomicBool,
 }
 
-/// Called while a command runs, with the way to show progress and the time that passed.
-type Tick<'a> = &'a mut dyn FnMut(&mut dyn FnMut(Progress<'_>), Duration);
-
 /// Why a step could not be done.
 struct Failure {
     error: String,
@@ -111,7 +108,7 @@ impl Execution<'_> {
     /// When the journal cannot be written: then nothing more is done.
     pub(crate) fn execute(&mut self, steps: &[Step], journal: &Journal) -> std::io::Result<End> {
         let mut facts = journal.facts();
-        let mut begun: Vec<String> = journal.begun().into_iter().map(str::to_owned).collect();
+        let mut begun: BTreeSet<String> = journal.begun().into_iter().map(str::to_owned).collect();
         let mut past = journal.past_point_of_no_return();
         let mut first = 0;
         if past {
@@ -134,7 +131,7 @@ impl Execution<'_> {
                 return Ok(End::Interrupted { next: step.id.clone(), past });
             }
             let start = self.clock.now();
-            match self.step(index, steps, &mut facts)? {
+            match self.step(index, steps, &begun, &mut facts)? {
                 Ok(()) => past |= step.point_of_no_return,
                 Err(Failure { error, begun: has_begun }) => {
                     let elapsed = self.clock.now().saturating_sub(start);
@@ -146,12 +143,12 @@ impl Execution<'_> {
                     (self.tell)(Progress::Failed { number: index + 1, of: steps.len(), step, elapsed, error: &error });
                     past |= step.point_of_no_return && has_begun;
                     if has_begun {
-                        begun.push(step.id.clone());
+                        begun.insert(step.id.clone());
                     }
                     return self.fail(steps, &begun, &facts, step, error, past);
                 }
             }
-            begun.push(step.id.clone());
+            begun.insert(step.id.clone());
         }
         let words = "every step is done".to_owned();
         (self.record)(Event::Finished { outcome: Outcome::Done, words })?;
@@ -161,7 +158,7 @@ impl Execution<'_> {
     fn fail(
         &mut self,
         steps: &[Step],
-        begun: &[String],
+        begun: &BTreeSet<String>,
         facts: &BTreeMap<String, String>,
         step: &Step,
         error: String,
@@ -191,11 +188,12 @@ impl Execution<'_> {
         &mut self,
         index: usize,
         steps: &[Step],
+        begun: &BTreeSet<String>,
         facts: &mut BTreeMap<String, String>,
     ) -> std::io::Result<Result<(), Failure>> {
         let step = &steps[index];
         let early = |error: String| Ok(Err(Failure { error, begun: false }));
-        match self.holds_already(index, steps, facts) {
+        match self.holds_already(index, steps, begun, facts) {
             Verdict::True(evidence) if step.run.is_empty() => {
                 (self.record)(Event::Begin { step: step.id.clone() })?;
                 return self.done(index, steps, evidence, Duration::ZERO, facts).map(Ok);
@@ -204,38 +202,26 @@ impl Execution<'_> {
             Verdict::Unknown(words) if !step.run.is_empty() => return early(format!("cannot look: {words}")),
             Verdict::False(_) | Verdict::Unknown(_) => {}
         }
-        for check in &step.require {
-            match self.steady(std::slice::from_ref(check), facts, step.timeout) {
-                Verdict::True(evidence) => facts.extend(evidence.facts),
-                Verdict::False(words) => return early(format!("what has to hold before it does not: {words}")),
-                Verdict::Unknown(words) => return early(format!("cannot look: {words}")),
-            }
+        match self.steady(&step.require, facts, step.timeout) {
+            Verdict::True(evidence) => facts.extend(evidence.facts),
+            Verdict::False(words) => return early(format!("what has to hold before it does not: {words}")),
+            Verdict::Unknown(words) => return early(format!("cannot look: {words}")),
         }
         (self.record)(Event::Begin { step: step.id.clone() })?;
         let start = self.clock.now();
         let failed = |error: String| Ok(Err(Failure { error, begun: true }));
-        let mut refused = None;
-        for command in &step.run {
-            let left = step.timeout.saturating_sub(self.clock.now().saturating_sub(start));
-            let output = match self.run(command, facts, left, &mut |execution, elapsed| {
-                let progress =
-                    Progress::Waiting { number: index + 1, of: steps.len(), step, elapsed, last_seen: "running" };
-                (execution)(progress);
-            }) {
-                Ok(output) => output,
-                Err(missing) => return failed(missing),
-            };
-            if !output.succeeded() && step.checks.is_empty() {
-                return failed(output.complaint());
-            }
-            if output.is_unknown() {
-                // It may have been done all the same: the checks will tell.
-                break;
-            }
-            if !output.succeeded() {
-                refused = Some(output);
-                break;
-            }
+        let worked = match self.deeds(index, steps, facts, start) {
+            Ok(worked) => worked,
+            Err(missing) => return failed(missing),
+        };
+        // One that is unknown may have been done all the same: the checks will tell.
+        let refused = worked.deeds.last().filter(|output| !output.succeeded() && !output.is_unknown()).cloned();
+        if let (Some(output), true) = (worked.deeds.last().filter(|output| !output.succeeded()), step.checks.is_empty()) {
+            return failed(output.complaint());
+        }
+        if let Some(evidence) = seen(&step.checks, &worked) {
+            let took = self.clock.now().saturating_sub(start);
+            return self.done(index, steps, evidence, took, facts).map(Ok);
         }
         if let (Some(output), true) = (&refused, step.fences) {
             let said = judge(
@@ -301,26 +287,93 @@ impl Execution<'_> {
         Ok(())
     }
 
+    /// The deeds of a step, one after the other until one fails. If all are for one host, then so are the first looks, in
+    /// one round trip.
+    fn deeds(
+        &mut self,
+        index: usize,
+        steps: &[Step],
+        facts: &BTreeMap<String, String>,
+        start: Duration,
+    ) -> Result<Worked, String> {
+        let step = &steps[index];
+        let commands = step.run.iter().map(|command| with_facts(command, facts)).collect::<Result<Vec<_>, _>>()?;
+        let mut worked = Worked::default();
+        let mut rest = commands.as_slice();
+        while let Some(first) = rest.first() {
+            let here = rest.iter().take_while(|command| command.at == first.at).count();
+            let (now, later) = rest.split_at(here);
+            let looks = if later.is_empty() { own_looks(&step.checks, &first.at, facts) } else { Vec::new() };
+            let left = step.timeout.saturating_sub(self.clock.now().saturating_sub(start));
+            let work = Work {
+                at: first.at.clone(),
+                deeds: now.iter().map(|command| command.script.clone()).collect(),
+                looks,
+                patience: left.min(look::PATIENCE),
+            };
+            let (tell, number, of) = (&mut *self.tell, index + 1, steps.len());
+            let part = self.hosts.work(&work, left, &mut |elapsed| {
+                tell(Progress::Waiting { number, of, step, elapsed, last_seen: "running" });
+            });
+            worked.deeds.extend(part.deeds);
+            worked.looks = part.looks;
+            if worked.deeds.last().is_some_and(|output| !output.succeeded()) {
+                break;
+            }
+            rest = later;
+        }
+        Ok(worked)
+    }
+
     /// Runs a command with the facts it uses in front of it.
     fn run(
         &mut self,
         command: &Command,
         facts: &BTreeMap<String, String>,
         limit: Duration,
-        tick: Tick<'_>,
     ) -> Result<Output, String> {
-        let mut script = String::new();
-        for name in uses(&command.script) {
-            match facts.get(name) {
-                Some(value) if harmless(value) => script.push_str(&format!("{name}={value}; ")),
-                _ => return Err(format!("no step has said what {name} is")),
-            }
-        }
-        script.push_str(&command.script);
-        let tell = &mut *self.tell;
-        let command = Command { at: command.at.clone(), script };
-        Ok(self.hosts.run(&command, limit, &mut |elapsed| tick(tell, elapsed)))
+        Ok(self.hosts.run(&with_facts(command, facts)?, limit, &mut |_| {}))
     }
+}
+
+/// The looks of a step's checks, if the host at which its deeds are done can do all of them.
+fn own_looks(checks: &[Check], at: &At, facts: &BTreeMap<String, String>) -> Vec<Look> {
+    let look = |check: &Check| {
+        let command = check.commands.first().filter(|command| command.at == *at)?;
+        Some(Look { script: with_facts(command, facts).ok()?.script, until: look::until(check)? })
+    };
+    match at {
+        At::Host(_) => checks.iter().map(look).collect::<Option<Vec<_>>>().unwrap_or_default(),
+        At::Operator => Vec::new(),
+    }
+}
+
+/// What was seen, if all checks were looked at right after the deeds, and all hold.
+fn seen(checks: &[Check], worked: &Worked) -> Option<Evidence> {
+    if checks.is_empty() || worked.looks.len() != checks.len() {
+        return None;
+    }
+    let mut sum = Evidence::default();
+    for (check, output) in checks.iter().zip(&worked.looks) {
+        match judge(&check.expect, std::slice::from_ref(output)) {
+            Verdict::True(evidence) => look::add(&mut sum, evidence),
+            Verdict::False(_) | Verdict::Unknown(_) => return None,
+        }
+    }
+    Some(sum)
+}
+
+/// The command with the facts that it uses in front of it, or the name of one that is missing.
+fn with_facts(command: &Command, facts: &BTreeMap<String, String>) -> Result<Command, String> {
+    let mut script = String::new();
+    for name in uses(&command.script) {
+        match facts.get(name) {
+            Some(value) if harmless(value) => script.push_str(&format!("{name}={value}; ")),
+            _ => return Err(format!("no step has said what {name} is")),
+        }
+    }
+    script.push_str(&command.script);
+    Ok(Command { at: command.at.clone(), script })
 }
 
 /// The facts that scripts use as shell variables.

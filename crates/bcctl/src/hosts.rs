@@ -1,18 +1,99 @@
 //! The world's edge: running a command on a machine of the site, within a time.
 
 mod process;
+mod session;
 mod ssh;
 
 use std::time::Duration;
 
 pub(crate) use ssh::{SystemHosts, by_hand};
 
-use crate::command::Command;
+use crate::command::{At, Command};
 
 /// Runs commands. One production implementation, and a recording model of a site in the tests.
 pub(crate) trait Hosts: Sync {
     /// Runs `command` and waits for its end, at most `limit`. `tick` is called now and then with the time that passed.
     fn run(&self, command: &Command, limit: Duration, tick: &mut dyn FnMut(Duration)) -> Output;
+
+    /// Does a piece of work, at most `limit`; in one round trip where that is possible.
+    fn work(&self, work: &Work, limit: Duration, tick: &mut dyn FnMut(Duration)) -> Worked {
+        one_by_one(self, work, limit, tick)
+    }
+}
+
+/// A piece of work, command by command.
+fn one_by_one(
+    hosts: &(impl Hosts + ?Sized),
+    work: &Work,
+    limit: Duration,
+    tick: &mut dyn FnMut(Duration),
+) -> Worked {
+    let mut worked = Worked::default();
+    let at = |script: &str| Command { at: work.at.clone(), script: script.to_owned() };
+    for deed in &work.deeds {
+        let output = hosts.run(&at(deed), limit, tick);
+        let succeeded = output.succeeded();
+        worked.deeds.push(output);
+        if !succeeded {
+            return worked;
+        }
+    }
+    for look in &work.looks {
+        let output = hosts.run(&at(&look.script), limit, tick);
+        let holds = look.until.holds(&output);
+        worked.looks.push(output);
+        if !holds {
+            break;
+        }
+    }
+    worked
+}
+
+/// What is done on one machine without coming back in between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Work {
+    /// Where.
+    pub(crate) at: At,
+    /// Scripts that change something, one after the other until one fails.
+    pub(crate) deeds: Vec<String>,
+    /// Scripts that look; then all are run again and again until each holds or the patience is over.
+    pub(crate) looks: Vec<Look>,
+    /// How long it is looked again; whole seconds, none for one look.
+    pub(crate) patience: Duration,
+}
+
+/// A script that looks, and when it has seen enough. What it has seen is judged afterwards, here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// The script.
+    pub(crate) script: String,
+    /// When it has seen enough.
+    pub(crate) until: Until,
+}
+
+/// When a look has seen enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Exit status 0.
+    Success,
+    /// Exit status 0, and `t` as the first line.
+    True,
+}
+
+impl Until {
+    /// Whether this is enough.
+    pub(crate) fn holds(self, output: &Output) -> bool {
+        output.succeeded() && (self == Self::Success || output.stdout.lines().next().map(str::trim) == Some("t"))
+    }
+}
+
+/// What came of a piece of work.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Worked {
+    /// Of each script that was run: all succeeded but perhaps the last.
+    pub(crate) deeds: Vec<Output>,
+    /// The last time round, of each that was looked at: all hold but perhaps the last.
+    pub(crate) looks: Vec<Output>,
 }
 
 /// What came back.

@@ -71,6 +71,8 @@ pub(crate) enum Undo {
     Run {
         /// What it does.
         words: String,
+        /// It is left as it is when one of these is seen to hold.
+        unless: Vec<Check>,
         /// What is run, in order.
         run: Vec<Command>,
         /// What is true afterwards.

@@ -282,7 +282,7 @@ fn carry_out(hosts: &SystemHosts<'_>, steps: &[Step], found: &Found, writer: &mu
 }
 
 fn abandon(hosts: &SystemHosts<'_>, steps: &[Step], found: &Found, writer: &mut Writer) -> Result<Exit> {
-    let begun: Vec<String> = found.journal.begun().into_iter().map(str::to_owned).collect();
+    let begun: std::collections::BTreeSet<String> = found.journal.begun().into_iter().map(str::to_owned).collect();
     let left = with_execution(hosts, writer, |execution| execution.undo(steps, &begun, &found.journal.facts()))?;
     if !left.failed.is_empty() {
         render::not_put_back(&left.failed);

@@ -93,7 +93,7 @@ fn not_running(inventory: &Inventory, host: &str) -> String {
     format!(
         "! {{ {}; }} && {{ pid=$(head -n 1 {pid} 2>/dev/null); [ -z \"$pid\" ] || \
          ! grep -qs postgres \"/proc/$pid/comm\" || {{ echo \"postmaster $pid runs\" >&2; false; }}; }}",
-        service::runs(&server.service)
+        service::may_run(&server.service)
     )
 }
 
@@ -123,13 +123,14 @@ fn control(inventory: &Inventory, host: &str, and: &str) -> String {
     )
 }
 
-/// Whether the standby on `host` has replayed past the shutdown checkpoint of the old primary: fact `replayed`.
+/// Whether the server on `host` is a standby and has replayed past the shutdown checkpoint of the old primary: fact
+/// `replayed`.
 pub(crate) fn replayed_checkpoint(inventory: &Inventory, host: &str) -> Check {
     let replayed = inventory.postgresql.version.wal().last_replay;
     condition(
         inventory,
         host,
-        &format!("{replayed} > '{{checkpoint}}'::pg_lsn"),
+        &format!("pg_is_in_recovery() AND {replayed} > '{{checkpoint}}'::pg_lsn"),
         &[&format!("'replayed=' || {replayed}")],
         "",
         &["checkpoint"],
@@ -172,24 +173,27 @@ pub(crate) fn primary(inventory: &Inventory, host: &str) -> Check {
     condition(inventory, host, "NOT pg_is_in_recovery()", &[], "", &[])
 }
 
-/// Promotes the standby on `host`, never by a trigger file: that takes seconds longer. That the wait ends is no failure: the
-/// promotion goes on, and the check sees its end.
+/// Promotes the standby on `host` if it is one and has replayed what it was seen to have replayed, and never by a trigger
+/// file: that takes seconds longer. It does not wait: the check sees the end sooner than the server's own programs, which
+/// look ten times a second.
 pub(crate) fn promote(inventory: &Inventory, host: &str) -> Command {
     let ctl = |options: &str| {
         let data = quote(inventory.server(host).data_directory);
         format!("{} -D {data} {options}promote", program(inventory, host, "pg_ctl"))
     };
-    match inventory.postgresql.version.promotion() {
-        Promotion::Function => sql(inventory, host, &["SELECT pg_promote(true, 30)".to_owned()], &[]),
-        Promotion::CtlWait => Command::on(
-            host,
-            format!(
-                "said=$({} 2>&1) || case $said in *\"still promoting\"*) ;; *) echo \"$said\" >&2; false ;; esac",
-                ctl("-w -t 30 ")
-            ),
-        ),
-        Promotion::Ctl => Command::on(host, ctl("")),
-    }
+    let ready = format!("pg_is_in_recovery() AND {} >= '{{replayed}}'::pg_lsn", inventory.postgresql.version.wal().last_replay);
+    let ask = |statement: String| sql(inventory, host, &[statement], &["replayed"]).script;
+    let refuse = format!("{{ echo \"{host} is no standby that has replayed as much as it had\" >&2; false; }}");
+    let script = match inventory.postgresql.version.promotion() {
+        Promotion::Function => {
+            format!("[ \"$({})\" = t ] || {refuse}", ask(format!("SELECT pg_promote(false) WHERE {ready}")))
+        }
+        Promotion::CtlWait | Promotion::Ctl => {
+            let wait = if inventory.postgresql.version.promotion() == Promotion::Ctl { "" } else { "-W " };
+            format!("{{ [ \"$({})\" = t ] || {refuse}; }} && {}", ask(format!("SELECT {ready}")), ctl(wait))
+        }
+    };
+    Command::on(host, script)
 }
 
 /// Whether the server on `host` was promoted off timeline `old`, at or after the LSN in the fact `from`: facts
@@ -208,6 +212,18 @@ pub(crate) fn promoted(inventory: &Inventory, host: &str, old: u32, from: &str) 
          WHERE {timeline} > {old}) END"
     );
     Check::says_true(sql(inventory, host, &[statement], &[from]))
+}
+
+/// Makes the server on `host` wait for no standby at a commit.
+pub(crate) fn wait_for_nobody(inventory: &Inventory, host: &str) -> Command {
+    let statements =
+        ["ALTER SYSTEM SET synchronous_standby_names = ''".to_owned(), "SELECT pg_reload_conf()".to_owned()];
+    sql(inventory, host, &statements, &[])
+}
+
+/// Whether the server on `host` waits for no standby at a commit.
+pub(crate) fn waits_for_nobody(inventory: &Inventory, host: &str) -> Check {
+    condition(inventory, host, "current_setting('synchronous_standby_names') = ''", &[], "", &[])
 }
 
 /// After the promotion of `host`: writes the new timeline into the control file, waits for no standby that is down, and

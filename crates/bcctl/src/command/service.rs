@@ -30,3 +30,15 @@ pub(crate) fn runs(service: &Service<'_>) -> String {
         Service::Commands(commands) => format!("({}) >/dev/null 2>&1", commands.status),
     }
 }
+
+/// Status 0 if it runs or may come to run. One on its way down does not count: whether its process is still there is seen
+/// by looking for the process.
+pub(crate) fn may_run(service: &Service<'_>) -> String {
+    match service {
+        Service::Systemd(unit) => format!(
+            "case $(systemctl show --property=ActiveState --value {}) in active|activating|reloading) true;; *) false;; esac",
+            quote(unit)
+        ),
+        Service::Commands(_) => runs(service),
+    }
+}

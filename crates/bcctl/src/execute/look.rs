@@ -1,40 +1,69 @@
 //! Looking: whether conditions hold, now, or within a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Execution, Progress};
-use crate::judge::{Check, Evidence, Verdict, judge};
+use super::{Execution, Progress, with_facts};
+use crate::command::{At, Command};
+use crate::hosts::{Hosts, Look, Output, Until, Work};
+use crate::judge::{Check, Evidence, Expect, Verdict, judge};
 use crate::steps::{Step, When};
 
 /// How long one look may take: a host that hangs must not eat the time of the step.
 const LOOK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(20));
 /// Pauses between looks: the first, and the longest.
 pub(super) const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+/// How long a host looks again by itself before it tells us what it has seen last.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a host that does not answer is asked before that is taken for an answer.
 const TRIES: u32 = 3;
 
 impl Execution<'_> {
     /// Whether a step has nothing to do, by its own condition or by that of the step that ends it on purpose.
-    pub(super) fn holds_already(&mut self, index: usize, steps: &[Step], facts: &BTreeMap<String, String>) -> Verdict {
+    ///
+    /// The later step is asked only if it has begun in an earlier call: only then can it have ended this one.
+    pub(super) fn holds_already(
+        &mut self,
+        index: usize,
+        steps: &[Step],
+        begun: &BTreeSet<String>,
+        facts: &BTreeMap<String, String>,
+    ) -> Verdict {
         let step = &steps[index];
         let own = match (step.when, step.run.is_empty()) {
             (When::Always, _) => Verdict::False(String::new()),
             // It will be looked at again and again anyway.
-            (When::Needed, true) => self.look_all(&step.checks, facts, step.timeout),
+            (When::Needed, true) => match Self::later(step, steps, begun) {
+                None => return Verdict::False(String::new()),
+                Some(_) => self.look_all(&step.checks, facts, step.timeout),
+            },
             (When::Needed, false) => self.steady(&step.checks, facts, step.timeout),
         };
-        let Verdict::False(_) = own else { return own };
-        let Some(later) = step.superseded_by.and_then(|id| steps.iter().position(|step| step.id == id)) else {
-            return own;
-        };
-        match self.holds_already(later, steps, facts) {
+        self.or_later(own, step, steps, begun, facts)
+    }
+
+    /// `own`, or that a later step has ended this one's condition on purpose.
+    fn or_later(
+        &mut self,
+        own: Verdict,
+        step: &Step,
+        steps: &[Step],
+        begun: &BTreeSet<String>,
+        facts: &BTreeMap<String, String>,
+    ) -> Verdict {
+        let (Verdict::False(_), Some(later)) = (&own, Self::later(step, steps, begun)) else { return own };
+        let its = self.steady(&later.checks, facts, later.timeout);
+        match self.or_later(its, later, steps, begun, facts) {
             Verdict::True(_) => {
-                let words = format!("superseded by {}", steps[later].id);
-                Verdict::True(Evidence { words, ..Evidence::default() })
+                Verdict::True(Evidence { words: format!("superseded by {}", later.id), ..Evidence::default() })
             }
             _ => own,
         }
+    }
+
+    fn later<'s>(step: &Step, steps: &'s [Step], begun: &BTreeSet<String>) -> Option<&'s Step> {
+        let id = step.superseded_by.filter(|id| begun.contains(*id))?;
+        steps.iter().find(|step| step.id == id)
     }
 
     /// Looks until the checks of a step hold or `limit` is over, and says what is waited for. `since` is its begin.
@@ -51,7 +80,7 @@ impl Execution<'_> {
         let mut pause = PAUSE.0;
         loop {
             let left = limit.saturating_sub(self.clock.now().saturating_sub(begin));
-            let verdict = self.look_all(&step.checks, facts, left);
+            let verdict = self.look_patiently(&step.checks, facts, left, left.min(PATIENCE));
             let now = self.clock.now();
             let (Verdict::False(words) | Verdict::Unknown(words)) = &verdict else { return verdict };
             if now.saturating_sub(begin) >= limit {
@@ -92,31 +121,123 @@ impl Execution<'_> {
 
     /// All checks, once; the first that does not hold decides.
     pub(super) fn look_all(&mut self, checks: &[Check], facts: &BTreeMap<String, String>, limit: Duration) -> Verdict {
-        let mut sum = Evidence::default();
-        for check in checks {
-            match self.look(check, facts, limit.clamp(LOOK.0, LOOK.1)) {
-                Verdict::True(evidence) => {
-                    if !sum.words.is_empty() && !evidence.words.is_empty() {
-                        sum.words.push_str("; ");
+        self.look_patiently(checks, facts, limit, Duration::ZERO)
+    }
+
+    /// All checks; the first that does not hold decides. Each host is asked once, all at the same time. If there is only
+    /// one, it looks again for as long as `patience` says.
+    fn look_patiently(
+        &mut self,
+        checks: &[Check],
+        facts: &BTreeMap<String, String>,
+        limit: Duration,
+        patience: Duration,
+    ) -> Verdict {
+        let limit = limit.clamp(LOOK.0, LOOK.1);
+        let mut verdicts: Vec<Option<Verdict>> = vec![None; checks.len()];
+        let mut groups: Vec<(At, Group)> = Vec::new();
+        for (index, check) in checks.iter().enumerate() {
+            match check.commands.iter().map(|command| with_facts(command, facts)).collect::<Result<Vec<_>, _>>() {
+                Ok(commands) => {
+                    let at = commands.first().map_or(At::Operator, |command| command.at.clone());
+                    match groups.iter_mut().find(|(host, _)| *host == at) {
+                        Some((_, group)) => group.push((index, commands)),
+                        None => groups.push((at, vec![(index, commands)])),
                     }
-                    sum.words.push_str(&evidence.words);
-                    sum.facts.extend(evidence.facts);
                 }
+                // A fact that no step has left yet: the condition cannot hold yet.
+                Err(missing) => verdicts[index] = Some(Verdict::False(missing)),
+            }
+        }
+        let patience = if groups.len() == 1 { patience } else { Duration::ZERO };
+        let hosts = self.hosts;
+        let seen = beside(groups, |(at, group)| look_at(hosts, at, group, checks, limit, patience));
+        for (index, verdict) in seen.into_iter().flatten() {
+            verdicts[index] = Some(verdict);
+        }
+        let mut sum = Evidence::default();
+        for verdict in verdicts {
+            match verdict.unwrap_or_else(|| Verdict::Unknown("it was not looked at".to_owned())) {
+                Verdict::True(evidence) => add(&mut sum, evidence),
                 other => return other,
             }
         }
         Verdict::True(sum)
     }
+}
 
-    fn look(&mut self, check: &Check, facts: &BTreeMap<String, String>, limit: Duration) -> Verdict {
-        let mut outputs = Vec::new();
-        for command in &check.commands {
-            match self.run(command, facts, limit, &mut |_, _| {}) {
-                Ok(output) => outputs.push(output),
-                // A fact that no step has left yet: the condition cannot hold yet.
-                Err(missing) => return Verdict::False(missing),
-            }
-        }
-        judge(&check.expect, &outputs)
+/// The checks of one host by their index, with the commands of each.
+type Group = Vec<(usize, Vec<Command>)>;
+
+/// Does something with each, at the same time if there are several.
+fn beside<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    if items.len() < 2 {
+        return items.into_iter().map(work).collect();
     }
+    std::thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = items.into_iter().map(|item| scope.spawn(move || work(item))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
+}
+
+pub(super) fn add(sum: &mut Evidence, evidence: Evidence) {
+    if !sum.words.is_empty() && !evidence.words.is_empty() {
+        sum.words.push_str("; ");
+    }
+    sum.words.push_str(&evidence.words);
+    sum.facts.extend(evidence.facts);
+}
+
+/// When a host can see for itself that a check has seen enough.
+pub(super) fn until(check: &Check) -> Option<Until> {
+    match (&check.expect, check.commands.as_slice()) {
+        (Expect::Success, [_]) => Some(Until::Success),
+        (Expect::True, [_]) => Some(Until::True),
+        _ => None,
+    }
+}
+
+/// The checks of one host, in order, until one does not hold.
+fn look_at(
+    hosts: &dyn Hosts,
+    at: At,
+    group: Group,
+    checks: &[Check],
+    limit: Duration,
+    patience: Duration,
+) -> Vec<(usize, Verdict)> {
+    let mut verdicts = Vec::new();
+    let mut rest = group.as_slice();
+    while let Some((index, commands)) = rest.first() {
+        let simple: Vec<(usize, Look)> = rest
+            .iter()
+            .map_while(|(index, commands)| {
+                let until = until(&checks[*index])?;
+                Some((*index, Look { script: commands.first()?.script.clone(), until }))
+            })
+            .collect();
+        if simple.is_empty() {
+            let outputs: Vec<Output> =
+                commands.iter().map(|command| hosts.run(command, limit, &mut |_| {})).collect();
+            verdicts.push((*index, judge(&checks[*index].expect, &outputs)));
+            rest = &rest[1..];
+        } else {
+            rest = &rest[simple.len()..];
+            let patience = if rest.is_empty() { patience } else { Duration::ZERO };
+            let (indexes, looks): (Vec<usize>, Vec<Look>) = simple.into_iter().unzip();
+            let work = Work { at: at.clone(), deeds: Vec::new(), looks, patience };
+            let outputs = hosts.work(&work, limit + patience, &mut |_| {}).looks;
+            verdicts.extend(indexes.into_iter().zip(outputs).map(|(index, output)| {
+                (index, judge(&checks[index].expect, std::slice::from_ref(&output)))
+            }));
+        }
+        if !matches!(verdicts.last(), Some((_, Verdict::True(_)))) {
+            break;
+        }
+    }
+    verdicts
 }

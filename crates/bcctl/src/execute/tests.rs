@@ -196,6 +196,7 @@ fn the_order_is_the_one_of_the_runbook() {
             "fence-gocd",
             "fence-postgresql",
             "replay",
+            "asynchronous",
             "promote",
             "settle",
             "start-gocd",
@@ -213,6 +214,7 @@ fn the_order_is_the_one_of_the_runbook() {
             "stop-gocd",
             "unassign-vip",
             "sync-config",
+            "asynchronous",
             "arm",
             "stop-postgresql",
             "replay",
@@ -279,9 +281,10 @@ fn a_failure_before_the_promotion_leads_back_to_where_it_began() {
             // What may differ: a fresh copy of the files, and settings that mean nothing without the signal file.
             state.files = before(Intent::Switchover, &inventory).files;
             state.servers.get_mut("pg1").expect("a server").data.follows = None;
+            state.servers.get_mut("pg2").expect("a server").waits = true;
             assert_eq!(state, before(Intent::Switchover, &inventory), "{mishap:?} at change {at}, in {step}");
         }
-        assert_eq!(ends, 7, "checkpoint, GoCD, VIP, files, two to arm, stop");
+        assert_eq!(ends, 8, "checkpoint, GoCD, VIP, files, nobody to wait for, two to arm, stop");
     }
 }
 
@@ -447,7 +450,7 @@ fn a_person_stops_it_between_two_steps() {
 #[test]
 fn past_the_promotion_an_unreachable_primary_is_not_guessed_about() {
     let mut operation = Operation::new(Intent::Switchover, None);
-    operation.dies_at_event = Some(16);
+    operation.dies_at_event = Some(18);
     assert_eq!(operation.run(), None);
     assert!(operation.journal().past_point_of_no_return());
     operation.model.state.lock().expect("no thread panicked").hung.insert("pg2".to_owned());
@@ -459,19 +462,19 @@ fn past_the_promotion_an_unreachable_primary_is_not_guessed_about() {
 
 #[test]
 fn the_way_back_goes_the_last_first() {
-    let mut operation = Operation::new(Intent::Switchover, Some((7, Mishap::Fails)));
+    let mut operation = Operation::new(Intent::Switchover, Some((8, Mishap::Fails)));
     let end = operation.run().expect("nobody kills it");
     assert!(matches!(&end, End::Undone { step, .. } if step == "stop-postgresql"), "{end:?}");
     let undone = operation.events(|event| match event {
         Event::Undone { step, .. } => Some(step),
         _ => None,
     });
-    assert_eq!(undone, ["stop-postgresql", "arm", "sync-config", "unassign-vip", "stop-gocd", "checkpoint"]);
+    assert_eq!(undone, ["stop-postgresql", "arm", "asynchronous", "sync-config", "unassign-vip", "stop-gocd", "checkpoint"]);
 }
 
 #[test]
 fn what_cannot_be_put_back_is_said_and_the_operation_stays_open() {
-    let mut operation = Operation::new(Intent::Switchover, Some((7, Mishap::FailsOn)));
+    let mut operation = Operation::new(Intent::Switchover, Some((8, Mishap::FailsOn)));
     let end = operation.run().expect("nobody kills it");
     let End::HalfWay { stays, past: false, .. } = end else { panic!("{end:?}") };
     assert_eq!(stays.len(), 3, "arm, the VIP, GoCD: {stays:?}");

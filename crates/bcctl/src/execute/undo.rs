@@ -1,6 +1,6 @@
 //! The way back, before the point of no return.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bc_model::journal::Event;
 
@@ -26,7 +26,7 @@ impl Execution<'_> {
     pub(crate) fn undo(
         &mut self,
         steps: &[Step],
-        begun: &[String],
+        begun: &BTreeSet<String>,
         facts: &BTreeMap<String, String>,
     ) -> std::io::Result<Left> {
         let mut left = Left::default();
@@ -56,12 +56,18 @@ impl Execution<'_> {
     }
 
     fn put_back(&mut self, undo: &Undo, facts: &BTreeMap<String, String>) -> Result<String, String> {
-        let Undo::Run { run, checks, timeout, .. } = undo else { return Ok(String::new()) };
+        let Undo::Run { run, checks, timeout, unless, .. } = undo else { return Ok(String::new()) };
         let start = self.clock.now();
+        for reason in unless {
+            if let Verdict::True(_) = self.look_all(std::slice::from_ref(reason), facts, *timeout) {
+                let at = reason.commands.first().map(|command| command.at.to_string()).unwrap_or_default();
+                return Err(format!("{at} takes writes, and not through us: two servers would"));
+            }
+        }
         let mut said = None;
         for command in run {
             let left = timeout.saturating_sub(self.clock.now().saturating_sub(start));
-            let output = self.run(command, facts, left, &mut |_, _| {})?;
+            let output = self.run(command, facts, left)?;
             if !output.succeeded() {
                 said = Some(output.complaint());
                 break;

@@ -1,13 +1,16 @@
 //! The operator's own `ssh`, so that jump hosts, agents, aliases and known_hosts work as they always do.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command as Process;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bc_model::inventory::{Host, Inventory};
 use tempfile::TempDir;
 
-use super::{Ended, Hosts, Output, Unreached, process};
+use super::session::{Lost, Session};
+use super::{Ended, Hosts, Output, Unreached, Work, Worked, one_by_one, process};
 use crate::command::{At, Command, quote};
 
 /// The hosts of an inventory, over `ssh` with one connection per host, or on this machine.
@@ -17,6 +20,8 @@ use crate::command::{At, Command, quote};
 pub(crate) struct SystemHosts<'a> {
     inventory: &'a Inventory,
     sockets: TempDir,
+    /// Open shells that nobody uses, by host.
+    idle: Mutex<BTreeMap<String, Vec<Session>>>,
 }
 
 impl<'a> SystemHosts<'a> {
@@ -25,32 +30,86 @@ impl<'a> SystemHosts<'a> {
     pub(crate) fn new(inventory: &'a Inventory) -> std::io::Result<Self> {
         sweep(&std::env::temp_dir());
         let prefix = format!("{SOCKETS}{}-", std::process::id());
-        Ok(Self { inventory, sockets: tempfile::Builder::new().prefix(&prefix).tempdir()? })
+        let sockets = tempfile::Builder::new().prefix(&prefix).tempdir()?;
+        Ok(Self { inventory, sockets, idle: Mutex::default() })
     }
 
-    fn process(&self, command: &Command) -> Process {
-        let script = format!("cd /; export LC_ALL=C; {}", command.script);
-        let host = match &command.at {
-            At::Operator => None,
-            At::Host(name) => self.inventory.hosts.get(name),
-        };
-        match host.and_then(|host| host.ssh.as_ref().map(|destination| (host, destination))) {
-            Some((host, destination)) => {
-                let mut ssh = Process::new("ssh");
-                ssh.args(options(self.inventory.timeouts.connect, self.sockets.path())).args(&host.ssh_options);
-                let shell = if host.sudo { "exec sudo -n sh -c " } else { "exec sh -c " };
-                ssh.arg("--").arg(destination).arg(format!("{shell}{}", quote(&script)));
-                ssh.env("LC_ALL", "C");
-                ssh
+    /// `ssh` with its options, up to the destination.
+    fn ssh(&self, host: &Host, more: &[&str]) -> Process {
+        let mut ssh = Process::new("ssh");
+        ssh.args(options(self.inventory.timeouts.connect, self.sockets.path())).args(&host.ssh_options).args(more);
+        ssh.arg("--").arg(host.ssh.as_deref().unwrap_or_default()).env("LC_ALL", "C");
+        ssh
+    }
+
+    /// A shell on a host that reads its standard input.
+    fn shell(&self, name: &str) -> Process {
+        let Some(host) = self.inventory.hosts.get(name) else { return Process::new("sh") };
+        if host.ssh.is_some() {
+            let mut ssh = self.ssh(host, &[]);
+            ssh.arg(if host.sudo { "exec sudo -n sh" } else { "exec sh" });
+            ssh
+        } else if host.sudo {
+            let mut sudo = Process::new("sudo");
+            sudo.args(["-n", "sh"]);
+            sudo
+        } else {
+            Process::new("sh")
+        }
+    }
+
+    /// Whether a shell on `name` comes through `ssh`.
+    fn is_remote(&self, name: &str) -> bool {
+        self.inventory.hosts.get(name).is_some_and(|host| host.ssh.is_some())
+    }
+
+    /// An open shell on a host: one that nobody uses, or a new one over the same connection.
+    fn session(&self, name: &str) -> Result<Session, Output> {
+        let take = || self.idle.lock().unwrap_or_else(PoisonError::into_inner).get_mut(name)?.pop();
+        while let Some(mut session) = take() {
+            if session.lives() {
+                return Ok(session);
             }
-            None => {
-                let sudo = host.is_some_and(|host| host.sudo);
-                let mut shell = Process::new(if sudo { "sudo" } else { "sh" });
-                shell.args(if sudo { &["-n", "sh", "-c"][..] } else { &["-c"] }).arg(script);
-                shell
+        }
+        Session::open(self.shell(name))
+    }
+
+    fn on(&self, name: &str, work: &Work, limit: Duration, tick: &mut dyn FnMut(Duration)) -> Worked {
+        let mut session = match self.session(name) {
+            Ok(session) => session,
+            Err(output) => return broken(work, vec![output]),
+        };
+        match session.work(work, limit, tick) {
+            Ok(worked) => {
+                let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+                idle.entry(name.to_owned()).or_default().push(session);
+                worked
+            }
+            Err(Lost { mut outputs }) => {
+                drop(session);
+                if let (true, Some(last)) = (self.is_remote(name), outputs.last_mut()) {
+                    if last.end == Ended::Exit(255) {
+                        last.end = Ended::Unreached(classify(&last.stderr));
+                    }
+                    self.forget(name);
+                }
+                broken(work, outputs)
             }
         }
     }
+
+    /// Lets no new shell use the connection to a host that has not answered: it may be to a machine that is gone.
+    fn forget(&self, name: &str) {
+        if let Some(host) = self.inventory.hosts.get(name) {
+            process::run(self.ssh(host, &["-O", "stop"]), Duration::from_secs(1), &mut |_| {});
+        }
+    }
+}
+
+/// What is known of work whose shell broke off; the last output says how.
+fn broken(work: &Work, mut outputs: Vec<Output>) -> Worked {
+    let looks = if outputs.len() > work.deeds.len() { outputs.split_off(work.deeds.len()) } else { Vec::new() };
+    Worked { deeds: outputs, looks }
 }
 
 /// How the directories of sockets are named, before the process id.
@@ -99,19 +158,33 @@ pub(crate) fn by_hand(host: &Host) -> String {
 
 impl Hosts for SystemHosts<'_> {
     fn run(&self, command: &Command, limit: Duration, tick: &mut dyn FnMut(Duration)) -> Output {
-        let process = self.process(command);
-        let over_ssh = process.get_program() == "ssh";
-        let mut output = process::run(process, limit, tick);
-        if over_ssh && output.end == Ended::Exit(255) {
-            output.end = Ended::Unreached(classify(&output.stderr));
+        match &command.at {
+            At::Operator => {
+                let mut shell = Process::new("sh");
+                shell.args(["-c", &format!("cd /; export LC_ALL=C; {}", command.script)]);
+                process::run(shell, limit, tick)
+            }
+            At::Host(name) => {
+                let (at, deeds) = (command.at.clone(), vec![command.script.clone()]);
+                let work = Work { at, deeds, looks: Vec::new(), patience: Duration::ZERO };
+                let nothing = || Output { end: Ended::TimedOut, stdout: String::new(), stderr: String::new() };
+                self.on(name, &work, limit, tick).deeds.pop().unwrap_or_else(nothing)
+            }
         }
-        output
+    }
+
+    fn work(&self, work: &Work, limit: Duration, tick: &mut dyn FnMut(Duration)) -> Worked {
+        match &work.at {
+            At::Host(name) => self.on(name, work, limit, tick),
+            At::Operator => one_by_one(self, work, limit, tick),
+        }
     }
 }
 
 impl Drop for SystemHosts<'_> {
     /// Ends the connections; without this they would linger for `ControlPersist`.
     fn drop(&mut self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let Ok(sockets) = std::fs::read_dir(self.sockets.path()) else { return };
         for socket in sockets.flatten() {
             let mut ssh = Process::new("ssh");
@@ -140,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_goes_to_the_host_as_one_word_and_never_asks() {
+    fn a_shell_is_opened_without_asking_and_with_the_options_of_the_host() {
         let text = include_str!("../../../../packaging/bc.toml").replacen(
             "ssh = \"root@198.18.5.11\"",
             "ssh = \"ops@jump\"\nssh-options = [\"-p\", \"2222\"]\nsudo = true",
@@ -148,18 +221,15 @@ mod tests {
         );
         let inventory = Inventory::parse("bc.toml", &text).expect("the example parses");
         let hosts = SystemHosts::new(&inventory).expect("a directory");
-        let words = |command: &Command| -> Vec<String> {
-            let process = hosts.process(command);
+        let words = |process: Process| -> Vec<String> {
             std::iter::once(process.get_program())
                 .chain(process.get_args())
                 .map(|word| word.to_string_lossy().into_owned())
                 .collect()
         };
-        let ssh = words(&Command::on("pg1", "echo it's $HOME"));
+        let ssh = words(hosts.shell("pg1"));
         assert_eq!((ssh[0].as_str(), ssh.contains(&"BatchMode=yes".to_owned())), ("ssh", true));
-        assert_eq!(ssh[ssh.len() - 5..ssh.len() - 1], ["-p", "2222", "--", "ops@jump"]);
-        assert_eq!(ssh[ssh.len() - 1], r"exec sudo -n sh -c 'cd /; export LC_ALL=C; echo it'\''s $HOME'");
-        assert_eq!(words(&Command::here("id")), ["sh", "-c", "cd /; export LC_ALL=C; id"]);
+        assert_eq!(ssh[ssh.len() - 5..], ["-p", "2222", "--", "ops@jump", "exec sudo -n sh"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use bc_model::inventory::Inventory;
 
-use super::switchover::{serve, verify};
+use super::switchover::{asynchronous, serve, verify};
 use super::{Step, Undo};
 use crate::command::{At, fencing, postgresql};
 use crate::plan::Decision;
@@ -56,6 +56,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
         )
         .superseded_by("promote"),
     );
+    steps.push(asynchronous(inventory, pg_to));
     steps.push(
         Step {
             point_of_no_return: true,
@@ -69,6 +70,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
                 Undo::Unneeded("a promotion cannot be taken back".to_owned()),
             )
         }
+        .always()
         .requiring(off().chain([postgresql::in_recovery(inventory, pg_to)]).collect()),
     );
     steps.extend(serve(inventory, decision, Some(go_from)));

@@ -52,6 +52,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             times.reseed,
             Undo::Run {
                 words: format!("stop the copy to {home}, and remove what it has made"),
+                unless: vec![],
                 run: vec![reseed::remove_copy(inventory, home, operation)],
                 checks: vec![reseed::no_copy(inventory, home, operation)],
                 timeout: times.postgresql_stop,

@@ -38,6 +38,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             times.gocd_stop,
             Undo::Run {
                 words: format!("start GoCD on {go_from}"),
+                unless: vec![],
                 run: vec![gocd::start(inventory, go_from)],
                 checks: vec![gocd::ready(inventory, go_from)],
                 timeout: times.gocd_ready,
@@ -53,6 +54,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             // Agents lose what they send to a server that is still starting, so the address comes back last.
             Undo::Run {
                 words: format!("start GoCD on {go_from}, and give {address} back to it when it is ready"),
+                unless: vec![],
                 run: vec![
                     gocd::start(inventory, go_from),
                     gocd::wait_ready(inventory, go_from),
@@ -72,6 +74,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             unneeded("a standby's copy is meant to be fresh"),
         )
         .superseded_by("start-gocd"),
+        asynchronous(inventory, pg_to),
         Step::change(
             "arm",
             pg_from,
@@ -81,6 +84,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             times.vip,
             Undo::Run {
                 words: format!("make {pg_from} a primary again from its next start on"),
+                unless: vec![],
                 run: vec![standby::disarm(inventory, pg_from)],
                 checks: vec![standby::disarmed(inventory, pg_from)],
                 timeout: times.vip,
@@ -95,11 +99,14 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             times.postgresql_stop,
             Undo::Run {
                 words: format!("start PostgreSQL on {pg_from} as the primary"),
+                // Nothing of ours has promoted the standby; if somebody else has, this one stays down.
+                unless: vec![postgresql::primary(inventory, pg_to)],
                 run: vec![standby::disarm(inventory, pg_from), postgresql::start(inventory, pg_from)],
                 checks: vec![postgresql::primary(inventory, pg_from)],
                 timeout: times.postgresql_start,
             },
         )
+        .always()
         .superseded_by("promote"),
         Step::wait(
             "replay",
@@ -121,11 +128,8 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
                 unneeded("a promotion cannot be taken back"),
             )
         }
-        .requiring(vec![
-            postgresql::still_shut_down(inventory, pg_from),
-            postgresql::in_recovery(inventory, pg_to),
-            postgresql::replayed_checkpoint(inventory, pg_to),
-        ]),
+        .always()
+        .requiring(vec![postgresql::still_shut_down(inventory, pg_from)]),
     ];
     steps.extend(serve(inventory, decision, None));
     steps.push(
@@ -157,6 +161,21 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
     }
     steps.push(verify(inventory, decision));
     steps
+}
+
+/// A primary that waits at every commit for a standby that is down takes no write at all, so the standby must not inherit
+/// that. As long as it is a standby, the setting means nothing there.
+pub(super) fn asynchronous(inventory: &Inventory, host: &str) -> Step {
+    Step::change(
+        "asynchronous",
+        host,
+        format!("let {host} wait for nobody at a commit when it is promoted"),
+        vec![postgresql::waits_for_nobody(inventory, host)],
+        vec![postgresql::wait_for_nobody(inventory, host)],
+        inventory.timeouts.vip,
+        Undo::Unneeded("it means nothing on a standby".to_owned()),
+    )
+    .superseded_by("synchronous")
 }
 
 /// From a promoted PostgreSQL to a site that serves; `fenced` is the node that held the VIP and was turned off.

@@ -4,6 +4,8 @@
 //! once. `vipd`, `standbyd` and GoCD are files in a directory. What is proven here is bcctl and PostgreSQL, nothing else;
 //! the drill proves the whole path.
 
+#![allow(dead_code, reason = "each test file uses its own part of the site")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,7 @@ for option; do [ "$option" = -O ] && exit 0; done
 while [ "$1" != -- ]; do shift; done
 export BC_HOST=$2
 [ "$(cat "$SITE/power/$BC_HOST")" = on ] || { echo "ssh: connect to host $BC_HOST port 22: Connection timed out" >&2; exit 255; }
+echo $$ >>"$SITE/power/$BC_HOST.shells"
 exec sh -c "$3"
 "#,
     ),
@@ -32,7 +35,8 @@ verb=$1 node=$2
 case $verb in
 off) [ -e "$SITE/broken-fence" ] || {
         echo off >"$SITE/power/$node"
-        rm -f "$SITE/gocd/$node" "$SITE/vip/$node"
+        [ ! -e "$SITE/power/$node.shells" ] || kill -9 $(cat "$SITE/power/$node.shells") 2>/dev/null
+        rm -f "$SITE/gocd/$node" "$SITE/vip/$node" "$SITE/power/$node.shells"
         [ ! -e "$SITE/$node/postmaster.pid" ] || runuser -u postgres -- "$BIN/pg_ctl" -D "$SITE/$node" -m immediate stop >/dev/null; } ;;
 on) echo on >"$SITE/power/$node" ;;
 esac
@@ -87,6 +91,8 @@ pub(crate) struct Site {
     directory: tempfile::TempDir,
     bin: PathBuf,
     ports: [u16; 2],
+    /// A real server for `ssh`, and its port; without it, `ssh` is a stand-in.
+    sshd: Option<(std::process::Child, u16)>,
 }
 
 /// Why real servers cannot be used here.
@@ -121,16 +127,26 @@ fn succeed(command: &mut Command) -> String {
 impl Site {
     /// Home serves, away follows.
     pub(crate) fn new() -> Self {
+        Self::with(false)
+    }
+
+    /// The same, and the hosts are reached through a real sshd on loopback, each at an address of its own. The servers write
+    /// to disk as they do in earnest.
+    pub(crate) fn over_ssh() -> Self {
+        Self::with(true)
+    }
+
+    fn with(real_ssh: bool) -> Self {
         let bin = programs().expect("checked by `missing`");
         let directory = tempfile::Builder::new().prefix("bcctl-site-").tempdir().expect("a directory");
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("mode");
         let ports = [0, 1].map(|_| free_port());
-        let site = Self { directory, bin, ports };
+        let mut site = Self { directory, bin, ports, sshd: None };
         for name in ["bin", "power", "vip", "gocd", "files", "state", "sockets", "etc"] {
             fs::create_dir(site.path(name)).expect("a directory");
             fs::set_permissions(site.path(name), fs::Permissions::from_mode(0o777)).expect("mode");
         }
-        for (name, script) in PROGRAMS {
+        for (name, script) in PROGRAMS.into_iter().filter(|(name, _)| !(real_ssh && *name == "ssh")) {
             let path = site.path("bin").join(name);
             fs::write(&path, format!("#!/bin/sh\n{script}")).expect("a script");
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
@@ -143,6 +159,9 @@ impl Site {
             fs::set_permissions(site.path("files").join(host), fs::Permissions::from_mode(0o666)).expect("mode");
         }
         fs::write(site.path("etc/db.properties"), "db.url=jdbc:postgresql://localhost/gocd\n").expect("a file");
+        if real_ssh {
+            site.sshd = Some(site.start_sshd());
+        }
         fs::write(site.path("bc.toml"), site.inventory()).expect("a file");
         site.make_servers();
         fs::write(site.path("gocd/go1"), "").expect("a file");
@@ -163,9 +182,10 @@ impl Site {
         for (index, host) in ["pg1", "pg2"].into_iter().enumerate() {
             let control = format!("runuser -u postgres -- {bin}/pg_ctl -D {root}/{host}");
             text.push_str(&format!(
-                "[hosts.{host}]\nssh = \"{host}\"\naddress = \"127.0.0.1\"\n\
+                "{}address = \"127.0.0.1\"\n\
                  [postgresql.on.{host}]\nport = {}\ndata-directory = \"{root}/{host}\"\n\
                  commands = {{ start = \"{control} -w -s -l {root}/{host}.log start\", stop = \"{control} -w -s -m fast stop\", status = \"{control} status\" }}\n",
+                self.host(host),
                 self.ports[index]
             ));
         }
@@ -177,11 +197,74 @@ impl Site {
                 self.ports[index]
             );
             text.push_str(&format!(
-                "[hosts.{host}]\nssh = \"{host}\"\n[gocd.on.{host}]\n\
-                 commands = {{ start = \"{psql} -c 'INSERT INTO boots VALUES (1)' && touch {root}/gocd/{host}\", stop = \"rm -f {root}/gocd/{host}\", status = \"test -e {root}/gocd/{host}\" }}\n"
+                "{}[gocd.on.{host}]\n\
+                 commands = {{ start = \"{psql} -c 'INSERT INTO boots VALUES (1)' && touch {root}/gocd/{host}\", stop = \"rm -f {root}/gocd/{host}\", status = \"test -e {root}/gocd/{host}\" }}\n",
+                self.host(host)
             ));
         }
         text
+    }
+
+    /// The section of a host, and how it is reached.
+    fn host(&self, name: &str) -> String {
+        let Some((_, port)) = &self.sshd else { return format!("[hosts.{name}]\nssh = \"{name}\"\n") };
+        let number = ["pg1", "pg2", "go1", "go2"].iter().position(|host| *host == name).expect("a host") + 11;
+        let etc = self.path("etc");
+        let etc = etc.display();
+        format!(
+            "[hosts.{name}]\nssh = \"root@127.0.0.{number}\"\n\
+             ssh-options = [\"-F\", \"/dev/null\", \"-p\", \"{port}\", \"-i\", \"{etc}/client\", \"-o\", \"UserKnownHostsFile={etc}/known_hosts\", \"-o\", \"SetEnv=BC_HOST={name}\"]\n"
+        )
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test waits with a deadline")]
+    fn start_sshd(&self) -> (std::process::Child, u16) {
+        let etc = self.path("etc");
+        for key in ["host", "client"] {
+            succeed(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(etc.join(key)));
+        }
+        succeed(Command::new("cp").arg(etc.join("client.pub")).arg(etc.join("authorized_keys")));
+        fs::create_dir_all("/run/sshd").expect("sshd's own directory, which Debian's unit makes at boot");
+        let path = std::env::var("PATH").unwrap_or_default();
+        for _ in 0..20 {
+            let port = free_port();
+            let listen: String = (11..15).map(|number| format!("ListenAddress 127.0.0.{number}:{port}\n")).collect();
+            let key = fs::read_to_string(etc.join("host.pub")).expect("a key");
+            let known: String = (11..15).map(|number| format!("[127.0.0.{number}]:{port} {key}")).collect();
+            fs::write(etc.join("known_hosts"), known).expect("a file");
+            let text = format!(
+                "{listen}HostKey {0}/host\nAuthorizedKeysFile {0}/authorized_keys\nPidFile none\nStrictModes no\nUsePAM no\n\
+                 PasswordAuthentication no\nAcceptEnv BC_HOST\nSetEnv PATH={1}:{path}:/usr/sbin:/sbin SITE={2} BIN={3}\n",
+                etc.display(),
+                self.path("bin").display(),
+                self.directory.path().display(),
+                self.bin.display()
+            );
+            fs::write(etc.join("sshd_config"), text).expect("a file");
+            let log = fs::File::create(etc.join("sshd.log")).expect("a file");
+            let mut server = Command::new("/usr/sbin/sshd")
+                .args(["-D", "-e", "-f"])
+                .arg(etc.join("sshd_config"))
+                .stderr(log)
+                .spawn()
+                .expect("sshd starts");
+            for _ in 0..200 {
+                if std::net::TcpStream::connect(("127.0.0.14", port)).is_ok() {
+                    return (server, port);
+                }
+                if server.try_wait().expect("a child").is_some() {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            let _ = server.kill();
+        }
+        panic!("sshd does not start: {}", fs::read_to_string(etc.join("sshd.log")).unwrap_or_default());
+    }
+
+    /// The ports of the servers on pg1 and pg2.
+    pub(crate) fn ports(&self) -> [u16; 2] {
+        self.ports
     }
 
     fn make_servers(&self) {
@@ -205,9 +288,10 @@ impl Site {
     /// The port is in the file of the data directory, so a copy that did not keep the host's own file would not start.
     fn configure(&self, host: &str, port: u16) {
         let path = self.path(host).join("postgresql.conf");
+        let fsync = if self.sshd.is_some() { "on" } else { "off" };
         let text = format!(
             "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nwal_level = replica\nmax_connections = 20\n\
-             shared_buffers = 16MB\nwal_keep_size = 64MB\nmax_slot_wal_keep_size = 512MB\nwal_retrieve_retry_interval = 200ms\nwal_log_hints = on\nfsync = off\n",
+             shared_buffers = 16MB\nwal_keep_size = 64MB\nmax_slot_wal_keep_size = 512MB\nwal_retrieve_retry_interval = 200ms\nwal_log_hints = on\nfsync = {fsync}\n",
             self.path("sockets").display()
         );
         fs::write(&path, text).expect("a file");
@@ -266,6 +350,11 @@ impl Site {
     /// A host hangs: it cannot be reached, but its servers go on.
     pub(crate) fn unplug(&self, host: &str) {
         fs::write(self.path("power").join(host), "hung\n").expect("a file");
+        // What was open hangs as well.
+        let shells = fs::read_to_string(self.path("power").join(format!("{host}.shells"))).unwrap_or_default();
+        for pid in shells.lines().filter_map(|pid| pid.parse().ok()) {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        }
     }
 
     /// Stops a server in the middle of whatever it does (SIGSTOP), all its processes.
@@ -384,6 +473,10 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
+        if let Some((mut server, _)) = self.sshd.take() {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
         for host in ["pg1", "pg2"] {
             let _ =
                 self.as_postgres("pg_ctl").arg("-D").arg(self.path(host)).args(["-m", "immediate", "stop"]).output();

@@ -45,6 +45,8 @@ pub(super) struct Server {
     pub(super) copy: Option<Data>,
     pub(super) kept: Option<Data>,
     pub(super) slots: BTreeSet<String>,
+    /// Whether a commit waits for a standby.
+    pub(super) waits: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +77,7 @@ pub(super) fn site(serving: Place, inventory: &Inventory) -> State {
     let server = |data: Data, slots: &[&str]| Server {
         running: true,
         standby: data.signal,
+        waits: data.signal,
         data,
         copy: None,
         kept: None,
@@ -298,7 +301,7 @@ impl Model {
         );
         self.look(
             postgresql::replayed_checkpoint(inventory, host),
-            server!(|state, server| truth(server.running, "replayed=0/6")),
+            server!(|state, server| truth(server.running && server.standby, "replayed=0/6")),
         );
         self.look(
             postgresql::replayed_all(inventory, host),
@@ -315,6 +318,7 @@ impl Model {
                 if !server.running || !server.standby {
                     return fails("recovery is not in progress");
                 }
+                assert!(!server.waits, "the first commit would wait for ever");
                 server.data.signal = false;
                 server.standby = false;
                 server.data.timeline += 1;
@@ -347,6 +351,14 @@ impl Model {
                 }),
             );
         }
+        self.change(postgresql::wait_for_nobody(inventory, host), server!(|state, server| {
+            server.waits = false;
+            holds(server.running)
+        }));
+        self.look(
+            postgresql::waits_for_nobody(inventory, host),
+            server!(|state, server| truth(server.running && !server.waits, "")),
+        );
         let name = postgresql::slot(peer);
         self.look(
             postgresql::settled(inventory, host, peer),
