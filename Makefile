@@ -2,6 +2,7 @@
 # make test    everything: format, lints, unit, namespace and peer tests, the drills
 # make setup   only the Debian packages that the two above need
 # make bench  vipd against the installed keepalived, in one run, as ratios              (about 12 minutes)
+# make bench-switchover  bcctl beside repmgr, pg_auto_failover and Patroni, in one run    (about 15 minutes; RUNS=100)
 # make clean   what drills may have left behind (containers, networks, volumes carrying our label), and target/
 
 SHELL := /bin/bash
@@ -14,7 +15,9 @@ export CARGO_BUILD_TARGET := $(TRIPLE)
 export RUSTFLAGS := -C target-feature=+crt-static
 export CARGO_TERM_PROGRESS_WHEN ?= auto
 
-.PHONY: drill test bench setup setup-test build lint unit drills clean
+RUNS ?= 20
+
+.PHONY: drill test bench bench-switchover setup setup-test build lint unit drills clean
 
 drill: setup build
 	$(BIN)/bc-harness drill $(DRILL)
@@ -43,6 +46,10 @@ drills: build
 
 bench: setup-test
 	cargo bench --locked -p vipd --bench keepalived -- $(BENCH)
+
+bench-switchover:
+	@testenv/setup bench
+	cargo bench --locked -p bcctl --bench switchover -- --runs $(RUNS) $(BENCH)
 
 clean:
 	-$(BIN)/bc-harness gc

@@ -216,7 +216,8 @@ impl Execution<'_> {
         };
         // One that is unknown may have been done all the same: the checks will tell.
         let refused = worked.deeds.last().filter(|output| !output.succeeded() && !output.is_unknown()).cloned();
-        if let (Some(output), true) = (worked.deeds.last().filter(|output| !output.succeeded()), step.checks.is_empty()) {
+        if let (Some(output), true) = (worked.deeds.last().filter(|output| !output.succeeded()), step.checks.is_empty())
+        {
             return failed(output.complaint());
         }
         if let Some(evidence) = seen(&step.checks, &worked) {
@@ -310,6 +311,7 @@ impl Execution<'_> {
                 deeds: now.iter().map(|command| command.script.clone()).collect(),
                 looks,
                 patience: left.min(look::PATIENCE),
+                meanwhile: step.meanwhile,
             };
             let (tell, number, of) = (&mut *self.tell, index + 1, steps.len());
             let part = self.hosts.work(&work, left, &mut |elapsed| {
@@ -326,12 +328,7 @@ impl Execution<'_> {
     }
 
     /// Runs a command with the facts it uses in front of it.
-    fn run(
-        &mut self,
-        command: &Command,
-        facts: &BTreeMap<String, String>,
-        limit: Duration,
-    ) -> Result<Output, String> {
+    fn run(&mut self, command: &Command, facts: &BTreeMap<String, String>, limit: Duration) -> Result<Output, String> {
         Ok(self.hosts.run(&with_facts(command, facts)?, limit, &mut |_| {}))
     }
 }

@@ -22,12 +22,7 @@ pub(crate) trait Hosts: Sync {
 }
 
 /// A piece of work, command by command.
-fn one_by_one(
-    hosts: &(impl Hosts + ?Sized),
-    work: &Work,
-    limit: Duration,
-    tick: &mut dyn FnMut(Duration),
-) -> Worked {
+fn one_by_one(hosts: &(impl Hosts + ?Sized), work: &Work, limit: Duration, tick: &mut dyn FnMut(Duration)) -> Worked {
     let mut worked = Worked::default();
     let at = |script: &str| Command { at: work.at.clone(), script: script.to_owned() };
     for deed in &work.deeds {
@@ -60,6 +55,8 @@ pub(crate) struct Work {
     pub(crate) looks: Vec<Look>,
     /// How long it is looked again; whole seconds, none for one look.
     pub(crate) patience: Duration,
+    /// Whether it is looked while the (only) deed is at work, and over as soon as the looks hold.
+    pub(crate) meanwhile: bool,
 }
 
 /// A script that looks, and when it has seen enough. What it has seen is judged afterwards, here.

@@ -39,6 +39,9 @@ pub(crate) struct Step {
     pub(crate) when: When,
     /// What is run, in order.
     pub(crate) run: Vec<Command>,
+    /// Whether it is done as soon as the checks hold, even if its one command still runs: programs that wait for a server
+    /// look ten times a second, or once.
+    pub(crate) meanwhile: bool,
     /// From `begin` until the checks hold.
     pub(crate) timeout: Duration,
     /// A later step that ends this one's condition on purpose: while that one holds, this one is done.
@@ -93,6 +96,7 @@ impl Step {
             checks,
             when: When::Needed,
             run: Vec::new(),
+            meanwhile: false,
             timeout,
             superseded_by: None,
             undo: Undo::Unneeded("only looked".to_owned()),
@@ -116,6 +120,10 @@ impl Step {
 
     fn requiring(self, require: Vec<Check>) -> Self {
         Self { require, ..self }
+    }
+
+    fn meanwhile(self) -> Self {
+        Self { meanwhile: true, ..self }
     }
 
     fn always(self) -> Self {

@@ -53,7 +53,9 @@ impl Connection {
             let mut body = vec![0; usize::try_from(length).unwrap_or_default()];
             self.0.read_exact(&mut body)?;
             match head[0] {
-                b'D' if row.is_none() && body.len() >= 6 => row = Some(String::from_utf8_lossy(&body[6..]).into_owned()),
+                b'D' if row.is_none() && body.len() >= 6 => {
+                    row = Some(String::from_utf8_lossy(&body[6..]).into_owned())
+                }
                 b'E' => error = Some(String::from_utf8_lossy(&body).replace('\0', " ")),
                 b'R' if body != [0, 0, 0, 0] => return Err(io::Error::other("the server wants a password")),
                 b'Z' => return error.map_or(Ok(row), |error| Err(io::Error::other(error))),

@@ -181,7 +181,8 @@ pub(crate) fn promote(inventory: &Inventory, host: &str) -> Command {
         let data = quote(inventory.server(host).data_directory);
         format!("{} -D {data} {options}promote", program(inventory, host, "pg_ctl"))
     };
-    let ready = format!("pg_is_in_recovery() AND {} >= '{{replayed}}'::pg_lsn", inventory.postgresql.version.wal().last_replay);
+    let ready =
+        format!("pg_is_in_recovery() AND {} >= '{{replayed}}'::pg_lsn", inventory.postgresql.version.wal().last_replay);
     let ask = |statement: String| sql(inventory, host, &[statement], &["replayed"]).script;
     let refuse = format!("{{ echo \"{host} is no standby that has replayed as much as it had\" >&2; false; }}");
     let script = match inventory.postgresql.version.promotion() {

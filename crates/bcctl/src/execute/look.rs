@@ -221,19 +221,21 @@ fn look_at(
             })
             .collect();
         if simple.is_empty() {
-            let outputs: Vec<Output> =
-                commands.iter().map(|command| hosts.run(command, limit, &mut |_| {})).collect();
+            let outputs: Vec<Output> = commands.iter().map(|command| hosts.run(command, limit, &mut |_| {})).collect();
             verdicts.push((*index, judge(&checks[*index].expect, &outputs)));
             rest = &rest[1..];
         } else {
             rest = &rest[simple.len()..];
             let patience = if rest.is_empty() { patience } else { Duration::ZERO };
             let (indexes, looks): (Vec<usize>, Vec<Look>) = simple.into_iter().unzip();
-            let work = Work { at: at.clone(), deeds: Vec::new(), looks, patience };
+            let work = Work { at: at.clone(), deeds: Vec::new(), looks, patience, meanwhile: false };
             let outputs = hosts.work(&work, limit + patience, &mut |_| {}).looks;
-            verdicts.extend(indexes.into_iter().zip(outputs).map(|(index, output)| {
-                (index, judge(&checks[index].expect, std::slice::from_ref(&output)))
-            }));
+            verdicts.extend(
+                indexes
+                    .into_iter()
+                    .zip(outputs)
+                    .map(|(index, output)| (index, judge(&checks[index].expect, std::slice::from_ref(&output)))),
+            );
         }
         if !matches!(verdicts.last(), Some((_, Verdict::True(_)))) {
             break;

@@ -469,7 +469,10 @@ fn the_way_back_goes_the_last_first() {
         Event::Undone { step, .. } => Some(step),
         _ => None,
     });
-    assert_eq!(undone, ["stop-postgresql", "arm", "asynchronous", "sync-config", "unassign-vip", "stop-gocd", "checkpoint"]);
+    assert_eq!(
+        undone,
+        ["stop-postgresql", "arm", "asynchronous", "sync-config", "unassign-vip", "stop-gocd", "checkpoint"]
+    );
 }
 
 #[test]

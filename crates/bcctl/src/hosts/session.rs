@@ -166,9 +166,8 @@ impl Session {
             outputs.push(output);
         }
         let status = self.child.wait().ok();
-        let status = status.map_or(255, |status| {
-            status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
-        });
+        let status =
+            status.map_or(255, |status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()));
         outputs.push(self.rest(Ended::Exit(status)));
         Lost { outputs }
     }
@@ -202,44 +201,71 @@ fn cut(bytes: &[u8], mark: &str) -> Option<(usize, std::ops::Range<usize>)> {
     Some((at, words..end))
 }
 
-/// The lines that do `work`: deeds one after the other until one fails, then looks until all hold or the time is over.
+/// The lines that do `work`: deeds one after the other until one fails, then looks until all hold or the time is over; or
+/// both at the same time.
 fn lines(work: &Work, token: &str) -> String {
     let mark = format!("printf '\\036%s %s\\n' {token} \"$s\"; printf '\\036%s\\n' {token} >&2\n");
-    let mut text = "ok=1\n".to_owned();
-    for deed in &work.deeds {
-        text.push_str(&format!(
-            "s=x; if [ \"$ok\" ]; then sh -c {} </dev/null; s=$?; [ \"$s\" = 0 ] || ok=; fi; {mark}",
-            quote(deed)
-        ));
+    let unset: String = (0..work.looks.len()).map(|index| format!("s{index}=x; o{index}=; ")).collect();
+    let mut text = format!("ok=1; {unset}\n");
+    match work.deeds.as_slice() {
+        [deed] if work.meanwhile && !work.looks.is_empty() => {
+            // What the looks complain about is not kept: if they do not hold in the end, it is looked again.
+            text.push_str(&format!(
+                "sh -c {} </dev/null >&2 & p=$!; t=; while :; do\n{}[ ! \"$all\" ] || {{ s=0; break; }}\n\
+                 if [ ! \"$t\" ] && ! kill -0 $p 2>/dev/null; then wait $p; s=$?; [ $s = 0 ] || break; t=$(date +%s); fi\n\
+                 [ ! \"$t\" ] || {}; sleep {PAUSE}; done\n{mark}",
+                quote(deed),
+                round(work, "2>/dev/null"),
+                over(work.patience)
+            ));
+        }
+        deeds => {
+            for deed in deeds {
+                text.push_str(&format!(
+                    "s=x; if [ \"$ok\" ]; then sh -c {} </dev/null; s=$?; [ \"$s\" = 0 ] || ok=; fi; {mark}",
+                    quote(deed)
+                ));
+            }
+            if !work.looks.is_empty() {
+                text.push_str(&format!(
+                    "if [ \"$ok\" ]; then t=$(date +%s); while :; do\n{}[ ! \"$all\" ] || break; {}; sleep {PAUSE}; done; fi\n",
+                    round(work, ""),
+                    over(work.patience)
+                ));
+            }
+        }
     }
-    if work.looks.is_empty() {
-        return text;
+    for index in 0..work.looks.len() {
+        text.push_str(&format!("s=$s{index}; printf '%s' \"$o{index}\"; {mark}"));
     }
-    let mut looks = String::new();
+    text
+}
+
+/// One round of the looks, up to the first that does not hold; `all` is empty then.
+fn round(work: &Work, redirection: &str) -> String {
+    let mut text: String = (0..work.looks.len()).map(|index| format!("s{index}=x; ")).collect();
+    text.push_str("all=1\n");
     for (index, look) in work.looks.iter().enumerate() {
         let holds = match look.until {
             Until::Success => "true".to_owned(),
             Until::True => format!("case $o{index} in t|t\"$nl\"*) true;; *) false;; esac"),
         };
-        looks.push_str(&format!(
-            "if [ \"$all\" ]; then printf '\\035' >&2; o{index}=$(sh -c {} </dev/null); s{index}=$?; \
+        let again = if redirection.is_empty() { "printf '\\035' >&2; " } else { "" };
+        text.push_str(&format!(
+            "if [ \"$all\" ]; then {again}o{index}=$(sh -c {} </dev/null {redirection}); s{index}=$?; \
              [ \"$s{index}\" = 0 ] && {holds} || all=; fi\n",
             quote(&look.script)
         ));
     }
-    let unset: String = (0..work.looks.len()).map(|index| format!("s{index}=x; o{index}=; ")).collect();
-    // One look without a clock if there is no time to wait.
-    let again = match work.patience.as_secs() {
-        0 => "break".to_owned(),
-        seconds => format!("[ \"$(date +%s)\" -lt \"$(($t + {seconds}))\" ] || break; sleep {PAUSE}"),
-    };
-    text.push_str(&format!(
-        "if [ \"$ok\" ]; then t=$(date +%s); while :; do all=1; {unset}\n{looks}[ ! \"$all\" ] || break; {again}; done; else {unset}true; fi\n"
-    ));
-    for index in 0..work.looks.len() {
-        text.push_str(&format!("s=$s{index}; printf '%s' \"$o{index}\"; {mark}"));
-    }
     text
+}
+
+/// Ends the loop when the patience, counted from `$t`, is over; a loop without patience goes round once.
+fn over(patience: Duration) -> String {
+    match patience.as_secs() {
+        0 => "break".to_owned(),
+        seconds => format!("[ \"$(date +%s)\" -lt \"$((t + {seconds}))\" ] || break"),
+    }
 }
 
 fn drain(pipe: Option<impl Read + Send + 'static>, sender: Sender<Part>, part: fn(Vec<u8>) -> Part) {
@@ -270,6 +296,7 @@ mod tests {
             deeds: deeds.iter().map(|deed| (*deed).to_owned()).collect(),
             looks: looks.iter().map(|(script, until)| Look { script: (*script).to_owned(), until: *until }).collect(),
             patience: LONG,
+            meanwhile: false,
         }
     }
 
@@ -282,7 +309,8 @@ mod tests {
     #[test]
     fn both_streams_and_the_status_of_every_script_come_back_until_one_fails() {
         let mut session = session();
-        let worked = done(&mut session, &work(&["echo data; echo words >&2", "printf x; exit 3", "echo never"], &[]), LONG);
+        let worked =
+            done(&mut session, &work(&["echo data; echo words >&2", "printf x; exit 3", "echo never"], &[]), LONG);
         let seen: Vec<_> =
             worked.deeds.iter().map(|output| (output.end, output.stdout.as_str(), output.stderr.as_str())).collect();
         assert_eq!(seen, [(Ended::Exit(0), "data\n", "words\n"), (Ended::Exit(3), "x", "")]);
@@ -302,7 +330,10 @@ mod tests {
     fn looks_are_repeated_on_the_machine_until_all_hold() {
         let directory = tempfile::tempdir().expect("a directory");
         let count = directory.path().join("count");
-        let look = format!("echo no >&2; echo >>{0}; [ $(wc -l <{0}) -lt 4 ] && echo f || {{ echo t; echo n=1; }}", count.display());
+        let look = format!(
+            "echo no >&2; echo >>{0}; [ $(wc -l <{0}) -lt 4 ] && echo f || {{ echo t; echo n=1; }}",
+            count.display()
+        );
         let of = work(&["echo deed"], &[("true", Until::Success), (&look, Until::True)]);
         let worked = done(&mut session(), &of, LONG);
         assert_eq!(worked.looks.len(), 2);
@@ -313,6 +344,25 @@ mod tests {
         assert_eq!(worked.looks.iter().map(|output| output.end).collect::<Vec<_>>(), [Ended::Exit(4)]);
         let worked = done(&mut session(), &work(&["false"], &[("true", Until::Success)]), LONG);
         assert_eq!((worked.deeds.len(), worked.looks.len()), (1, 0), "nothing is looked at after a failure");
+    }
+
+    #[test]
+    fn looks_beside_a_deed_end_it_sooner_and_its_failure_ends_them() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("done");
+        let look = format!("[ -e {} ] && echo seen", file.display());
+        let mut of = work(&[&format!("touch {}; sleep 600", file.display())], &[(&look, Until::Success)]);
+        of.meanwhile = true;
+        let worked = done(&mut session(), &of, LONG);
+        assert_eq!((worked.deeds[0].end, worked.looks[0].stdout.as_str()), (Ended::Exit(0), "seen"));
+        let mut of = work(&["echo sorry >&2; exit 7"], &[("false", Until::Success)]);
+        of.meanwhile = true;
+        let worked = done(&mut session(), &of, LONG);
+        assert_eq!((worked.deeds[0].end, worked.deeds[0].stderr.as_str()), (Ended::Exit(7), "sorry\n"));
+        let mut of = work(&["true"], &[("false", Until::Success)]);
+        (of.meanwhile, of.patience) = (true, Duration::from_secs(1));
+        let worked = done(&mut session(), &of, LONG);
+        assert_eq!((worked.deeds[0].end, worked.looks[0].end), (Ended::Exit(0), Ended::Exit(1)));
     }
 
     #[test]

@@ -166,7 +166,7 @@ impl Hosts for SystemHosts<'_> {
             }
             At::Host(name) => {
                 let (at, deeds) = (command.at.clone(), vec![command.script.clone()]);
-                let work = Work { at, deeds, looks: Vec::new(), patience: Duration::ZERO };
+                let work = Work { at, deeds, looks: Vec::new(), patience: Duration::ZERO, meanwhile: false };
                 let nothing = || Output { end: Ended::TimedOut, stdout: String::new(), stderr: String::new() };
                 self.on(name, &work, limit, tick).deeds.pop().unwrap_or_else(nothing)
             }

@@ -107,6 +107,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             },
         )
         .always()
+        .meanwhile()
         .superseded_by("promote"),
         Step::wait(
             "replay",

@@ -62,7 +62,9 @@ impl AutoFailover {
             daemons.start(tool(directory)?.args(["run", "--pgdata"]).arg(at(&name)), &at(&format!("{name}.log")))?;
         }
         settle(ports).with_context(|| {
-            ["log", "node1.log", "node2.log"].map(|name| std::fs::read_to_string(at(name)).unwrap_or_default()).join("\n")
+            ["log", "node1.log", "node2.log"]
+                .map(|name| std::fs::read_to_string(at(name)).unwrap_or_default())
+                .join("\n")
         })?;
         Ok(Self { daemons, directory: directory.to_owned(), ports })
     }

@@ -33,7 +33,8 @@ impl Repmgr {
                  StrictModes no\nUsePAM no\nPasswordAuthentication no\n"
             ),
         )?;
-        daemons.start(as_postgres("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(at("sshd_config")), &at("sshd.log"))?;
+        daemons
+            .start(as_postgres("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(at("sshd_config")), &at("sshd.log"))?;
         for (index, port) in ports.iter().enumerate() {
             let number = index + 1;
             std::fs::write(
@@ -60,7 +61,12 @@ impl Repmgr {
         )?;
         let server = |verb: &str, number: usize| {
             let mut command = as_postgres(bin.join("pg_ctl"));
-            command.arg("-D").arg(at(&format!("n{number}"))).args(["-w", "-l"]).arg(at(&format!("n{number}.log"))).arg(verb);
+            command
+                .arg("-D")
+                .arg(at(&format!("n{number}")))
+                .args(["-w", "-l"])
+                .arg(at(&format!("n{number}.log")))
+                .arg(verb);
             succeed(&mut command, &log)
         };
         daemons.server(&at("n1"));

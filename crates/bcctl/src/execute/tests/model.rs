@@ -351,10 +351,13 @@ impl Model {
                 }),
             );
         }
-        self.change(postgresql::wait_for_nobody(inventory, host), server!(|state, server| {
-            server.waits = false;
-            holds(server.running)
-        }));
+        self.change(
+            postgresql::wait_for_nobody(inventory, host),
+            server!(|state, server| {
+                server.waits = false;
+                holds(server.running)
+            }),
+        );
         self.look(
             postgresql::waits_for_nobody(inventory, host),
             server!(|state, server| truth(server.running && !server.waits, "")),
