@@ -51,6 +51,8 @@ pub struct Vip {
     pub address: IpNet,
     /// Interface that carries it on both GoCD hosts.
     pub interface: String,
+    /// The name in the name service that agents and users know it by.
+    pub name: Option<String>,
 }
 
 /// One machine, and how the operator's machine runs a command on it.
@@ -164,11 +166,35 @@ pub struct Policy {
     pub maximum_lag: Bytes,
     /// Free space that must be left in the file system of the data directory after a re-seed.
     pub minimum_free: Bytes,
+    /// What a failover may lose without being told `--accept-loss`; without it, anything that is shown and confirmed.
+    pub allowed_loss: Option<Bytes>,
+    /// The same in time: how old the last commit may be that the standby has.
+    #[serde(with = "units::optional_duration")]
+    pub allowed_loss_time: Option<Duration>,
+    /// What a switchover does about a standby that is further behind than [`Policy::maximum_lag`].
+    pub when_behind: WhenBehind,
+}
+
+/// What a switchover does about a standby that is too far behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenBehind {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It waits with everything still serving, at most as long as [`Timeouts::replay`].
+    Wait,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { maximum_lag: Bytes(16 << 20), minimum_free: Bytes(256 << 20) }
+        Self {
+            maximum_lag: Bytes(16 << 20),
+            minimum_free: Bytes(256 << 20),
+            allowed_loss: None,
+            allowed_loss_time: None,
+            when_behind: WhenBehind::default(),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 const EXAMPLES: &str = "\
 Examples:
   bcctl check                      is the site ready for an operation?
+  bcctl explain BC210              what that finding means, and what mends it
   bcctl status                     who is what, who is behind, who holds the VIP
   bcctl failover --dry-run         every command, host by host; nothing is run
   bcctl failover                   shows the plan, asks, and does it
@@ -34,8 +35,10 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Look at every precondition of every operation; exit 0 if all hold, else 3.
+    /// Look at every precondition of every operation; exit 0 if ready, 1 if only warnings, 3 if something would be refused.
     Check(Look),
+    /// Say what a finding of `check` means, what it breaks and what mends it.
+    Explain(Explain),
     /// Show roles, WAL positions, lag, GoCD's health, the holder of the VIP, and an unfinished operation.
     Status(Look),
     /// Change places as planned: both are well, nothing is lost.
@@ -54,6 +57,17 @@ pub(crate) struct Look {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Options of `explain`.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Explain {
+    /// The number, such as BC103.
+    pub(crate) code: Option<String>,
+    /// All of them, as Markdown.
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 /// Options of the verbs that act.
@@ -78,6 +92,9 @@ pub(crate) struct Failover {
     /// Serve with configuration files that differ from those of the old GoCD host.
     #[arg(long)]
     pub(crate) accept_stale_config: bool,
+    /// Lose more than `policy.allowed-loss` and `policy.allowed-loss-time` allow.
+    #[arg(long)]
+    pub(crate) accept_loss: bool,
 }
 
 /// Options of `resume`.

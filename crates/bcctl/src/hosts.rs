@@ -123,6 +123,8 @@ pub(crate) enum Unreached {
     KeyRefused,
     /// It answers with a host key that is not the known one.
     HostKey,
+    /// It lets us in, and `sudo` does not let us on.
+    Sudo,
     /// Its name cannot be resolved.
     Name,
     /// It does not answer, or not in time.
@@ -141,6 +143,7 @@ impl Unreached {
             Self::HostKey => {
                 "compare the fingerprint at the console; if the host was reinstalled, `ssh-keygen -R HOST` and accept the new key"
             }
+            Self::Sudo => "every command runs as `sudo -n sh -c …`: sudoers has to allow that without a password",
             Self::Name => "correct `ssh` in the inventory, or the name service",
             Self::NoAnswer => "is it powered on, and is its network up? `fence status HOST` asks its power switch",
             Self::NotStarted => "install it on this machine, or correct PATH",

@@ -10,8 +10,9 @@ use bc_model::fencing::{FenceReport, NodeState};
 use bc_model::inventory::Inventory;
 use serde::Serialize;
 
-pub(crate) use facts::{GocdFacts, HostFacts, PostgresqlFacts, ServiceFacts, SqlFacts};
+pub(crate) use facts::{GocdFacts, History, HostFacts, PostgresqlFacts, Replication, ServiceFacts, SqlFacts};
 
+use crate::clock::time_of_day;
 use crate::command::fencing;
 use crate::hosts::{Ended, Hosts, Output, Unreached};
 use crate::place::Place;
@@ -25,7 +26,17 @@ pub(crate) struct Observation {
     /// The power state of the same hosts, as the fence devices answer it.
     pub(crate) fence: BTreeMap<String, Power>,
     /// What `fence check` complains about.
-    pub(crate) fence_check: Option<String>,
+    pub(crate) fence_check: Option<FenceTrouble>,
+}
+
+/// What is wrong with fencing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum FenceTrouble {
+    /// `fence` itself, or its configuration.
+    Unusable(String),
+    /// One or more devices.
+    Devices(String),
 }
 
 /// One host.
@@ -120,7 +131,11 @@ pub(crate) fn observe(inventory: &Inventory, hosts: &dyn Hosts, fences: Fences) 
         let check = (fences >= Fences::Devices).then(|| {
             scope.spawn(move || {
                 let output = hosts.run(&fencing::check(inventory), limit, &mut |_| {});
-                (!output.succeeded()).then(|| output.complaint())
+                match output.end {
+                    Ended::Exit(0) => None,
+                    Ended::Exit(1) => Some(FenceTrouble::Devices(output.complaint())),
+                    _ => Some(FenceTrouble::Unusable(output.complaint())),
+                }
             })
         });
         let mut seen = Observation { hosts: BTreeMap::new(), fence: BTreeMap::new(), fence_check: None };
@@ -134,19 +149,35 @@ pub(crate) fn observe(inventory: &Inventory, hosts: &dyn Hosts, fences: Fences) 
             }
         }
         if let Some(check) = check {
-            seen.fence_check = check.join().unwrap_or_else(|_| Some("the look broke off".to_owned()));
+            seen.fence_check =
+                check.join().unwrap_or_else(|_| Some(FenceTrouble::Unusable("the look broke off".to_owned())));
         }
         seen
     })
 }
 
 fn look(inventory: &Inventory, hosts: &dyn Hosts, name: &str, limit: Duration) -> Host {
+    let before = time_of_day();
     let output = hosts.run(&script::look(inventory, name), limit, &mut |_| {});
+    let after = time_of_day();
     match output.end {
-        Ended::Exit(_) => Host::Seen(Box::new(facts::parse(&output.stdout))),
+        Ended::Exit(status) => {
+            let mut facts = facts::parse(&output.stdout);
+            if status != 0 && !facts.complete && output.stderr.contains("sudo:") {
+                return Host::Unseen { reason: Unreached::Sudo, words: output.complaint() };
+            }
+            facts.clock_off =
+                facts.now.map(|now| clock_off(now, [before, after].map(|at| at.as_duration().as_secs_f64())));
+            Host::Seen(Box::new(facts))
+        }
         Ended::TimedOut => Host::Unseen { reason: Unreached::NoAnswer, words: output.complaint() },
         Ended::Unreached(reason) => Host::Unseen { reason, words: output.complaint() },
     }
+}
+
+/// How far a clock is off at least, when it was read between these two moments of our own; 0 if it may be right.
+fn clock_off(now: f64, [before, after]: [f64; 2]) -> f64 {
+    now - now.clamp(before, after)
 }
 
 fn power(inventory: &Inventory, hosts: &dyn Hosts, name: &str, limit: Duration) -> Power {

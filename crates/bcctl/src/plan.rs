@@ -5,10 +5,11 @@ use bc_model::inventory::{Bytes, Inventory};
 use bc_model::journal::Intent;
 use serde::{Deserialize, Serialize};
 
-use crate::finding::{ALL, Finding};
+use crate::finding::kinds::{FILES_DIFFER, LOSS};
+use crate::finding::{ALL, Finding, Kind};
 use crate::observe::Observation;
 use crate::place::Place;
-use crate::rules::{self, Site};
+use crate::rules::{self, Site, loss};
 
 /// All that the table of steps is built from, besides the inventory. It is kept in the journal for `bcctl resume`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +53,8 @@ pub(crate) struct Accepted {
     pub(crate) healthy_primary: bool,
     /// Serve with configuration files that are older than the primary's.
     pub(crate) stale_config: bool,
+    /// Lose more than the policy allows.
+    pub(crate) loss: bool,
 }
 
 /// What comes of an intent.
@@ -101,10 +104,12 @@ pub(crate) fn plan(
             if let Some(plan) = nothing_to_fail_over(&site, accepted, &mut refusals) {
                 return plan;
             }
-            if accepted.stale_config {
-                refusals
-                    .retain(|finding| finding.hint.as_ref().is_none_or(|hint| !hint.contains("--accept-stale-config")));
-            }
+            let waived = |kind: &Kind| match kind.number {
+                number if number == FILES_DIFFER.number => accepted.stale_config,
+                number if number == LOSS.number => accepted.loss,
+                _ => false,
+            };
+            refusals.retain(|finding| !finding.kind.is_some_and(waived));
         }
         Intent::Failback if serving == Place::Home => {
             let host = Place::Home.postgresql(inventory);
@@ -169,7 +174,7 @@ fn decide(site: &Site<'_>, intent: Intent, operation: &str) -> (Decision, Vec<St
         }
         Intent::Failover => {
             decision.fence = from.hosts(inventory);
-            notes.push(loss(site));
+            notes.push(loss::of(site).words(inventory));
         }
         Intent::Failback => {
             let host = to.postgresql(inventory);
@@ -201,34 +206,6 @@ fn decide(site: &Site<'_>, intent: Intent, operation: &str) -> (Decision, Vec<St
         }
     }
     (decision, notes)
-}
-
-/// What a failover may lose, as far as it can be known.
-fn loss(site: &Site<'_>) -> String {
-    let (inventory, seen) = (site.inventory, site.seen);
-    let (one, two) = (site.serving.postgresql(inventory), site.serving.other().postgresql(inventory));
-    let Some(standby) = seen.sql(inventory, site.serving.other()) else { return String::new() };
-    let lsn = |lsn: Option<crate::lsn::Lsn>| lsn.map_or_else(|| "nothing".to_owned(), |lsn| lsn.to_string());
-    let age =
-        standby.last_commit_age.map(|age| format!("; the last commit it has seen is {age} s old")).unwrap_or_default();
-    let known =
-        format!("{two} has received {} and replayed {}{age}", lsn(standby.receive_lsn), lsn(standby.replay_lsn));
-    let reached = standby.receive_lsn.max(standby.replay_lsn);
-    let written = seen.sql(inventory, site.serving).and_then(|primary| primary.write_lsn);
-    match (written, reached) {
-        (Some(written), Some(reached)) => format!(
-            "{known}; {one} has written {written}: up to {} may be lost, and what it writes until it is off",
-            Bytes(written.since(reached))
-        ),
-        _ if inventory.postgresql.synchronous => {
-            format!(
-                "{known}; commits that {one} acknowledged while {two} was its synchronous standby are all there; others may be lost"
-            )
-        }
-        _ => format!(
-            "{known}; replication is asynchronous: what {one} acknowledged after that is lost, and how much that is cannot be known"
-        ),
-    }
 }
 
 #[cfg(test)]

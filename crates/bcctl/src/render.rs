@@ -1,22 +1,23 @@
 //! Words for people (stderr) and data (stdout). Nothing is decided here.
 
+mod check;
 mod plan;
 mod progress;
 mod status;
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use bc_model::journal::Journal;
-use serde::Serialize;
 
+pub(crate) use check::{check, exit};
 pub(crate) use plan::{dry_run, plan, way_back};
 pub(crate) use progress::Progress;
 pub(crate) use status::status;
 
 use crate::execute::End;
-use crate::finding::{Finding, Level};
+use crate::finding::Finding;
 use crate::journal::Found;
 
 const GREEN: Style = AnsiColor::Green.on_default();
@@ -26,6 +27,11 @@ const RED: Style = AnsiColor::Red.on_default().bold();
 /// A line on stderr; that nobody reads it is no reason to stop an operation.
 pub(crate) fn say(words: &str) {
     let _ = writeln!(anstream::stderr(), "{words}");
+}
+
+/// Text on stdout.
+pub(crate) fn page(text: &str) -> std::io::Result<()> {
+    anstream::stdout().write_all(text.as_bytes())
 }
 
 /// An error, and what to do about it.
@@ -40,7 +46,8 @@ pub(crate) fn error(error: &dyn std::fmt::Display, hint: Option<&str>) {
 pub(crate) fn refused(what: &str, findings: &[Finding]) {
     say(&format!("{RED}refused:{RED:#} {what}; nothing was touched"));
     for finding in findings {
-        say(&format!("  {}: {}", finding.subject, finding.words));
+        let code = finding.code().map(|code| format!("{code} ")).unwrap_or_default();
+        say(&format!("  {code}{}: {}", finding.subject, finding.words));
         if let Some(hint) = &finding.hint {
             say(&format!("    hint: {hint}"));
         }
@@ -61,48 +68,6 @@ pub(crate) fn not_put_back(failed: &[String]) {
     error(&"not everything could be put back", Some("correct the reason, then `bcctl resume --abandon` again"));
     for words in failed {
         say(&format!("  {words}"));
-    }
-}
-
-/// The findings of `check`.
-pub(crate) fn check(site: &str, findings: &[Finding], json: bool) -> io::Result<()> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "kebab-case")]
-    struct Report<'a> {
-        schema: u32,
-        site: &'a str,
-        ready: bool,
-        findings: &'a [Finding],
-    }
-    let mut stdout = anstream::stdout();
-    let ready = findings.iter().all(|finding| finding.level != Level::Fail);
-    if json {
-        let report = Report { schema: 1, site, ready, findings };
-        return writeln!(stdout, "{}", serde_json::to_string_pretty(&report)?);
-    }
-    let width = findings.iter().map(|finding| finding.subject.len()).max().unwrap_or_default();
-    for finding in findings {
-        let (style, level) = match finding.level {
-            Level::Ok => (GREEN, "ok  "),
-            Level::Warn => (YELLOW, "warn"),
-            Level::Fail => (RED, "fail"),
-        };
-        writeln!(stdout, "{style}{level}{style:#} {:width$}  {}", finding.subject, finding.words)?;
-        if let Some(hint) = finding.hint.as_ref().filter(|_| finding.level != Level::Ok) {
-            writeln!(stdout, "     {:width$}  hint: {hint}", "")?;
-        }
-    }
-    let refused: Vec<String> = crate::finding::ALL
-        .iter()
-        .filter(|intent| findings.iter().any(|finding| finding.refuses.contains(intent)))
-        .map(ToString::to_string)
-        .collect();
-    match (ready, refused.is_empty()) {
-        (true, _) => writeln!(stdout, "{site} is ready"),
-        (false, true) => writeln!(stdout, "{site} is not as it should be"),
-        (false, false) => {
-            writeln!(stdout, "{site} is not ready; as it is, this would be refused: {}", refused.join(", "))
-        }
     }
 }
 

@@ -4,15 +4,23 @@
 //! operation would go. Each rule says which operations it forbids; `bcctl check` shows them all.
 
 mod application;
+mod archive;
 mod database;
+mod lineage;
+pub(crate) mod loss;
 mod machine;
+mod replication;
+mod room;
+mod vip;
 
 use bc_model::inventory::Inventory;
 use bc_model::journal::Intent;
 
-use crate::finding::{ALL, Finding};
+use crate::finding::kinds::{NO_SERVER, TWO_PRIMARIES, TWO_STANDBYS};
+use crate::finding::{Finding, by_cause};
 use crate::observe::Observation;
 use crate::place::Place;
+use lineage::diverged;
 
 /// What a rule looks at.
 #[derive(Clone, Copy)]
@@ -47,16 +55,16 @@ pub(crate) fn serving(inventory: &Inventory, seen: &Observation) -> Result<Place
     match (is(false).collect::<Vec<_>>().as_slice(), is(true).collect::<Vec<_>>().as_slice()) {
         ([place], _) => Ok(*place),
         ([], [standby]) => Ok(standby.other()),
-        ([_, ..], _) => Err(Finding::fail("site", ALL, format!("{home} and {away} are both primaries: rows written to one of them will be lost"))
+        ([_, ..], _) => Err(Finding::of(&TWO_PRIMARIES, "site", format!("{home} and {away} are both primaries: rows written to one of them will be lost"))
             .hint("stop GoCD, find out which one holds the rows you need, and stop the other one's PostgreSQL before anything else")),
-        ([], []) => Err(Finding::fail("site", ALL, format!("PostgreSQL answers neither on {home} nor on {away}"))
+        ([], []) => Err(Finding::of(&NO_SERVER, "site", format!("PostgreSQL answers neither on {home} nor on {away}"))
             .hint(format!("`bcctl status` says why; if both hosts are well, start the one that was the primary (`{home}` on a normal day)"))),
-        ([], _) => Err(Finding::fail("site", ALL, format!("{home} and {away} are both standbys: none of them takes writes"))
+        ([], _) => Err(Finding::of(&TWO_STANDBYS, "site", format!("{home} and {away} are both standbys: none of them takes writes"))
             .hint("an operation may have stopped half-way: `bcctl resume`; or remove standby.signal on the right one and restart it")),
     }
 }
 
-/// Everything that was looked at, for the serving place as it is.
+/// Everything that was looked at, for the serving place as it is; causes before what follows from them.
 pub(crate) fn findings(inventory: &Inventory, seen: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
     let serving = match serving(inventory, seen) {
@@ -73,7 +81,9 @@ pub(crate) fn findings(inventory: &Inventory, seen: &Observation) -> Vec<Finding
     findings.extend(machine::findings(&site));
     findings.extend(database::findings(&site));
     findings.extend(application::findings(&site));
-    findings
+    findings.extend(vip::findings(&site));
+    findings.extend(loss::finding(&site));
+    by_cause(findings)
 }
 
 /// The hosts that could not be looked at, whoever serves.
@@ -93,3 +103,6 @@ pub(crate) fn serves_well(site: &Site<'_>) -> bool {
         site.seen.gocd(site.inventory, site.serving).is_some_and(|gocd| gocd.service.active && gocd.health == 200);
     primary && ready && site.seen.holds_vip(site.inventory, site.serving) == Some(true)
 }
+
+#[cfg(test)]
+mod tests;

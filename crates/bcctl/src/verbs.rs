@@ -9,11 +9,13 @@ use bc_model::inventory::{Inventory, InventoryError};
 use bc_model::journal::{Event, Intent, Journal, Outcome, SCHEMA};
 use thiserror::Error;
 
-use crate::cli::{Act, Cli, Look, Resume, Verb};
+use crate::cli::{Act, Cli, Explain, Look, Resume, Verb};
 use crate::clock::{SystemClock, time_of_day};
 use crate::confirm::{Answer, confirm};
 use crate::execute::{End, Execution};
-use crate::finding::{ALL, Finding, Level};
+use crate::finding;
+use crate::finding::kinds::UNFINISHED;
+use crate::finding::{ALL, Finding, by_cause};
 use crate::hosts::SystemHosts;
 use crate::journal::{Found, Store, StoreError, Writer};
 use crate::observe::{Fences, observe};
@@ -45,6 +47,9 @@ pub(crate) enum VerbError {
     /// A directory for the connections could not be made.
     #[error("no directory for temporary files: {0}")]
     Sockets(std::io::Error),
+    /// There is no such number.
+    #[error("no finding has the number {0}")]
+    NoSuchFinding(String),
     /// There is nobody to ask.
     #[error("there is no terminal to ask on")]
     Nobody,
@@ -65,7 +70,7 @@ impl VerbError {
     /// What it means to the caller.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Read { .. } | Self::Inventory(_) | Self::Nobody => Exit::Usage,
+            Self::Read { .. } | Self::Inventory(_) | Self::Nobody | Self::NoSuchFinding(_) => Exit::Usage,
             Self::Store(_) | Self::Sockets(_) | Self::Changed { .. } => Exit::Refused,
             Self::Write(_) => Exit::HalfWay,
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
@@ -80,6 +85,7 @@ impl VerbError {
                 Some("name the file with --inventory or BC_INVENTORY; packaging/bc.toml is an example".to_owned())
             }
             Self::Store(error) => Some(error.hint().to_owned()),
+            Self::NoSuchFinding(_) => Some("`bcctl explain --all` lists them".to_owned()),
             Self::Nobody => Some("look at the plan, then run it again with --yes".to_owned()),
             Self::Write(_) => Some("make room on its disk, then `bcctl resume`".to_owned()),
             Self::Changed { .. } => Some("continue with the inventory and the version it was begun with".to_owned()),
@@ -92,14 +98,22 @@ type Result<T> = std::result::Result<T, VerbError>;
 
 /// Does what the command line says.
 pub(crate) fn run(cli: &Cli) -> Result<Exit> {
+    if let Verb::Explain(what) = &cli.verb {
+        return explain(what);
+    }
     let inventory = load(&cli.inventory)?;
     let store = Store::new(&cli.state_directory, &inventory.site);
     match &cli.verb {
+        Verb::Explain(what) => explain(what),
         Verb::Check(look) => check(&inventory, &store, look),
         Verb::Status(look) => status(&inventory, &store, look),
         Verb::Switchover(how) => act(&inventory, &store, Intent::Switchover, Accepted::default(), how),
         Verb::Failover(how) => {
-            let accepted = Accepted { healthy_primary: how.even_if_healthy, stale_config: how.accept_stale_config };
+            let accepted = Accepted {
+                healthy_primary: how.even_if_healthy,
+                stale_config: how.accept_stale_config,
+                loss: how.accept_loss,
+            };
             act(&inventory, &store, Intent::Failover, accepted, &how.act)
         }
         Verb::Failback(how) => act(&inventory, &store, Intent::Failback, Accepted::default(), how),
@@ -117,9 +131,18 @@ fn check(inventory: &Inventory, store: &Store, how: &Look) -> Result<Exit> {
     let seen = observe(inventory, &hosts, Fences::Devices);
     let mut findings = rules::findings(inventory, &seen);
     findings.extend(store.unfinished()?.map(|found| unfinished(&found)));
+    let findings = by_cause(findings);
     render::check(&inventory.site, &findings, how.json).map_err(VerbError::Output)?;
-    let ready = findings.iter().all(|finding| finding.level != Level::Fail);
-    Ok(if ready { Exit::Done } else { Exit::Refused })
+    Ok(render::exit(&findings))
+}
+
+fn explain(what: &Explain) -> Result<Exit> {
+    let text = match &what.code {
+        Some(code) => finding::explain(code).ok_or_else(|| VerbError::NoSuchFinding(code.clone()))?,
+        None => finding::page(),
+    };
+    render::page(&text).map_err(VerbError::Output)?;
+    Ok(Exit::Done)
 }
 
 fn status(inventory: &Inventory, store: &Store, how: &Look) -> Result<Exit> {
@@ -134,7 +157,7 @@ fn unfinished(found: &Found) -> Finding {
     let name = name(&found.journal);
     let step = found.journal.last_done().map(|step| format!(", last done: {step}")).unwrap_or_default();
     let abandon = if found.journal.past_point_of_no_return() { "" } else { "; `bcctl resume --abandon` gives it up" };
-    Finding::fail("site", ALL, format!("operation {name} is not over{step}"))
+    Finding::of(&UNFINISHED, "site", format!("operation {name} is not over{step}"))
         .hint(format!("`bcctl resume` continues it{abandon}"))
 }
 

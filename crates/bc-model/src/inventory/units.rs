@@ -56,3 +56,15 @@ pub(super) mod duration {
             })
     }
 }
+
+/// `#[serde(with = "…")]` for the same, where it may be left out.
+pub(super) mod optional_duration {
+    use std::time::Duration;
+
+    use serde::Deserializer;
+
+    /// Reads what [`super::duration`] reads.
+    pub(in crate::inventory) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
+        super::duration::deserialize(input).map(Some)
+    }
+}

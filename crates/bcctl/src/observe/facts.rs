@@ -15,6 +15,10 @@ use crate::lsn::Lsn;
 pub(crate) struct HostFacts {
     /// Seconds since the epoch, by its own clock.
     pub(crate) now: Option<f64>,
+    /// The user that the look ran as; 0 is root.
+    pub(crate) uid: Option<u32>,
+    /// How far its clock is off at least, in seconds; positive if it is ahead of this machine's.
+    pub(crate) clock_off: Option<f64>,
     /// Whether the look came to its end.
     pub(crate) complete: bool,
     /// Its PostgreSQL server, if the inventory gives it that role.
@@ -33,6 +37,8 @@ pub(crate) struct ServiceFacts {
     pub(crate) enabled: bool,
     /// Whether the unit exists.
     pub(crate) missing: bool,
+    /// Whether `fence gate` is asked before it starts.
+    pub(crate) gated: bool,
 }
 
 /// A PostgreSQL server, running or not.
@@ -55,6 +61,12 @@ pub(crate) struct PostgresqlFacts {
     pub(crate) free: Option<u64>,
     /// Data that earlier re-seeds have kept.
     pub(crate) kept: Vec<String>,
+    /// The newest history of timelines in its WAL directory.
+    pub(crate) history: History,
+    /// The timeline of the WAL file that it is replaying.
+    pub(crate) recovering: Option<u32>,
+    /// The archive of the inventory, as this host sees it.
+    pub(crate) archive: ArchiveFacts,
     /// The control file.
     pub(crate) control: Option<Controldata>,
     /// Whether the replication role can log in at the other server; nothing if that was not tried.
@@ -65,6 +77,32 @@ pub(crate) struct PostgresqlFacts {
     pub(crate) sql: Option<SqlFacts>,
     /// Why it did not answer.
     pub(crate) sql_error: String,
+}
+
+/// Which timelines there were, and where each ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct History {
+    /// The timeline that it leads to; 0 if there is no history.
+    pub(crate) timeline: u32,
+    /// Each earlier timeline, and where it was left.
+    pub(crate) ends: Vec<(u32, Lsn)>,
+}
+
+/// The WAL archive, as one host sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ArchiveFacts {
+    /// Whether it is a directory here.
+    pub(crate) there: bool,
+    /// Whether the owner of the server may write into it.
+    pub(crate) writable: bool,
+    /// Free bytes in its file system.
+    pub(crate) free: Option<u64>,
+    /// Its newest WAL files.
+    pub(crate) files: Vec<String>,
+    /// The newest history of timelines in it.
+    pub(crate) history: History,
 }
 
 /// What `pg_controldata` says; of a running server it is the last checkpoint's state.
@@ -105,6 +143,8 @@ pub(crate) struct SqlFacts {
     pub(crate) last_commit_age: Option<f64>,
     /// Standby: state of its WAL receiver, such as `streaming`.
     pub(crate) receiver: Option<String>,
+    /// Standby: the timeline that its WAL receiver streams.
+    pub(crate) received_timeline: Option<u32>,
     /// Servers that stream from this one.
     pub(crate) replication: Vec<Replication>,
     /// Physical slots.
@@ -115,6 +155,8 @@ pub(crate) struct SqlFacts {
     pub(crate) wal_senders: u32,
     /// Whether the last archive command failed.
     pub(crate) archiver_failing: bool,
+    /// The last WAL file that was archived.
+    pub(crate) last_archived: Option<String>,
     /// WAL files that wait for the archiver.
     pub(crate) archive_ready: u32,
     /// Prepared transactions.
@@ -156,6 +198,8 @@ pub(crate) struct Replication {
     pub(crate) sync_state: String,
     /// What the standby has replayed.
     pub(crate) replay_lsn: Option<Lsn>,
+    /// Whether that is more than the primary has written, seen in one statement: it has another history.
+    pub(crate) ahead: bool,
 }
 
 /// One physical replication slot.
@@ -168,6 +212,8 @@ pub(crate) struct Slot {
     pub(crate) active: bool,
     /// From where on it keeps WAL.
     pub(crate) restart_lsn: Option<Lsn>,
+    /// Whether WAL that it should keep is gone.
+    pub(crate) lost: bool,
 }
 
 /// A GoCD server, running or not, its files, and the VIP on its host.
@@ -186,6 +232,10 @@ pub(crate) struct GocdFacts {
     pub(crate) manifest: Result<Manifest, String>,
     /// The VIP, or why it is not known.
     pub(crate) vip: Result<VipStatus, String>,
+    /// What the name of the VIP means here; nothing if the inventory gives it none.
+    pub(crate) name: Vec<String>,
+    /// The MAC of the interface that carries the VIP.
+    pub(crate) mac: Option<String>,
     /// The MAC that answers for the VIP, seen from this host, if this host does not hold it.
     pub(crate) vip_answers: Option<String>,
 }
@@ -199,6 +249,8 @@ impl Default for GocdFacts {
             database: None,
             manifest: Err("standbyd did not answer".to_owned()),
             vip: Err("vipd did not answer".to_owned()),
+            name: Vec::new(),
+            mac: None,
             vip_answers: None,
         }
     }
@@ -210,6 +262,8 @@ pub(super) fn parse(text: &str) -> HostFacts {
     for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
         match key.split_once('.') {
             Some(("host", "now")) => host.now = value.parse().ok(),
+            Some(("host", "uid")) => host.uid = value.parse().ok(),
+            Some(("archive", key)) => archive(&mut host.postgresql.get_or_insert_default().archive, key, value),
             Some(("host", "complete")) => host.complete = true,
             Some(("pg", key)) => server(host.postgresql.get_or_insert_default(), key, value),
             Some(("control", key)) => {
@@ -227,6 +281,7 @@ fn service(facts: &mut ServiceFacts, key: &str, value: &str) {
     match key {
         "unit.ActiveState" => facts.active = matches!(value, "active" | "activating" | "reloading" | "deactivating"),
         "unit.UnitFileState" => facts.enabled = value.starts_with("enabled"),
+        "unit.ExecCondition" => facts.gated = value.contains("fence") && value.contains("gate"),
         "unit.LoadState" => facts.missing = value == "not-found",
         _ => {}
     }
@@ -241,10 +296,39 @@ fn server(facts: &mut PostgresqlFacts, key: &str, value: &str) {
         "wal-elsewhere" => facts.wal_elsewhere = true,
         "free" => facts.free = value.parse().ok(),
         "kept" => facts.kept.push(value.to_owned()),
+        "history" => history(&mut facts.history, value),
+        "recovering" => facts.recovering = timeline_of(value),
         "login" => facts.login = Some(value == "0"),
         "login-words" => append(&mut facts.login_words, value),
         "sql-error" => append(&mut facts.sql_error, value),
         _ => service(&mut facts.service, key, value),
+    }
+}
+
+/// One line of a history: `00000003.history|2|0/5000148`.
+fn history(facts: &mut History, value: &str) {
+    let mut part = value.split('|');
+    let mut next = || part.next().unwrap_or_default();
+    let (name, timeline, end) = (next(), next().parse(), next().parse());
+    facts.timeline = timeline_of(name).unwrap_or_default();
+    if let (Ok(timeline), Ok(end)) = (timeline, end) {
+        facts.ends.push((timeline, end));
+    }
+}
+
+/// The timeline in the name of a WAL or history file.
+fn timeline_of(name: &str) -> Option<u32> {
+    u32::from_str_radix(name.get(..8)?, 16).ok()
+}
+
+fn archive(facts: &mut ArchiveFacts, key: &str, value: &str) {
+    match key {
+        "there" => facts.there = true,
+        "writable" => facts.writable = true,
+        "free" => facts.free = value.parse().ok(),
+        "file" => facts.files.push(value.to_owned()),
+        "history" => history(&mut facts.history, value),
+        _ => {}
     }
 }
 
@@ -280,17 +364,22 @@ fn sql(facts: &mut SqlFacts, key: &str, value: &str) {
         "replay-paused" => facts.replay_paused = truth,
         "last-commit-age" => facts.last_commit_age = value.parse().ok(),
         "receiver" => facts.receiver = value.split('|').next().map(str::to_owned),
+        "received-timeline" => facts.received_timeline = value.parse().ok(),
+        "last-archived" => facts.last_archived = Some(value.to_owned()),
         "replication" => {
             let mut part = value.split('|').map(str::to_owned);
             let mut next = || part.next().unwrap_or_default();
             let (name, state, sync_state, _address) = (next(), next(), next(), next());
-            facts.replication.push(Replication { name, state, sync_state, replay_lsn: next().parse().ok() });
+            let replay_lsn = next().parse().ok();
+            let ahead = matches!(next().as_str(), "t" | "true");
+            facts.replication.push(Replication { name, state, sync_state, replay_lsn, ahead });
         }
         "slot" => {
             let mut part = value.split('|');
             let mut next = || part.next().unwrap_or_default();
             let (name, active) = (next().to_owned(), matches!(next(), "t" | "true"));
-            facts.slots.push(Slot { name, active, restart_lsn: next().parse().ok() });
+            let (restart_lsn, lost) = (next().parse().ok(), matches!(next(), "lost" | "unreserved"));
+            facts.slots.push(Slot { name, active, restart_lsn, lost });
         }
         "setting" => {
             if let Some((name, value)) = value.split_once('|') {
@@ -319,6 +408,8 @@ fn gocd(facts: &mut GocdFacts, key: &str, value: &str) {
         "manifest-error" => facts.manifest = Err(value.to_owned()),
         "vip" => facts.vip = schema(value, VipStatus::SCHEMA, |status: &VipStatus| status.schema),
         "vip-error" => facts.vip = Err(value.to_owned()),
+        "name" => facts.name.push(value.to_owned()),
+        "mac" => facts.mac = Some(value.to_owned()),
         "vip-answers" => facts.vip_answers = Some(value.to_owned()),
         _ => service(&mut facts.service, key, value),
     }

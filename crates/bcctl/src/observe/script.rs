@@ -1,6 +1,6 @@
 //! The script that looks at one host: lines `key=value`, one round trip, nothing written.
 
-use bc_model::inventory::{Inventory, Service};
+use bc_model::inventory::{Archive, Inventory, Service};
 use bc_model::version::{Marker, Version, WalNames};
 
 use crate::command::{Command, gocd, postgresql, quote, service, vip};
@@ -12,6 +12,7 @@ fn questions(version: Version) -> String {
     let WalNames { directory, current, last_receive, last_replay, is_replay_paused, replay_column, .. } = version.wal();
     let timeline = postgresql::timeline(version)
         .replace(current, &format!("CASE WHEN NOT pg_is_in_recovery() THEN {current} END"));
+    let wal_status = if version.limits_slots() { ", coalesce(wal_status, '')" } else { "" };
     let sender = if version.receiver_names_sender() { ", sender_host, sender_port" } else { "" };
     format!(
         r"
@@ -27,12 +28,14 @@ SELECT 'sql.replay-lsn=' || CASE WHEN pg_is_in_recovery() THEN {last_replay} END
 SELECT 'sql.replay-paused=' || CASE WHEN pg_is_in_recovery() THEN {is_replay_paused} ELSE false END;
 SELECT 'sql.last-commit-age=' || round(extract(epoch FROM now() - pg_last_xact_replay_timestamp())::numeric, 1) WHERE pg_is_in_recovery();
 SELECT 'sql.receiver=' || concat_ws('|', status{sender}) FROM pg_stat_wal_receiver;
-SELECT 'sql.replication=' || concat_ws('|', application_name, state, sync_state, coalesce(client_addr::text, ''), coalesce({replay_column}::text, '')) FROM pg_stat_replication;
-SELECT 'sql.slot=' || concat_ws('|', slot_name, active, coalesce(restart_lsn::text, '')) FROM pg_replication_slots WHERE slot_type = 'physical';
-SELECT 'sql.setting=' || name || '|' || setting FROM pg_settings WHERE name IN ('synchronous_standby_names', 'max_wal_senders', 'max_replication_slots', 'max_connections', 'max_worker_processes', 'max_prepared_transactions', 'max_locks_per_transaction', 'wal_level', 'hot_standby', 'recovery_min_apply_delay', 'promote_trigger_file', 'recovery_target_timeline', 'archive_mode');
+SELECT 'sql.received-timeline=' || received_tli FROM pg_stat_wal_receiver WHERE status = 'streaming';
+SELECT 'sql.replication=' || concat_ws('|', application_name, state, sync_state, coalesce(client_addr::text, ''), coalesce({replay_column}::text, ''), coalesce({replay_column} > CASE WHEN NOT pg_is_in_recovery() THEN {current} END, false)) FROM pg_stat_replication;
+SELECT 'sql.slot=' || concat_ws('|', slot_name, active, coalesce(restart_lsn::text, ''){wal_status}) FROM pg_replication_slots WHERE slot_type = 'physical';
+SELECT 'sql.setting=' || name || '|' || setting FROM pg_settings WHERE name IN ('synchronous_standby_names', 'max_wal_senders', 'max_replication_slots', 'max_connections', 'max_worker_processes', 'max_prepared_transactions', 'max_locks_per_transaction', 'wal_level', 'hot_standby', 'recovery_min_apply_delay', 'promote_trigger_file', 'recovery_target_timeline', 'archive_mode', 'archive_command', 'archive_library', 'restore_command', 'primary_slot_name', 'wal_log_hints', 'data_checksums', 'full_page_writes', 'idle_replication_slot_timeout');
 SELECT 'sql.wal-senders=' || count(*) FROM pg_stat_replication;
 SELECT 'sql.archiver-failing=' || (coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false)) FROM pg_stat_archiver;
 SELECT 'sql.archive-ready=' || count(*) FROM pg_ls_dir('{directory}/archive_status') AS name WHERE name LIKE '%.ready';
+SELECT 'sql.last-archived=' || last_archived_wal FROM pg_stat_archiver;
 SELECT 'sql.prepared-transactions=' || count(*) FROM pg_prepared_xacts;
 SELECT 'sql.tablespaces=' || count(*) FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global');
 SELECT 'sql.size=' || sum(pg_database_size(oid)) FROM pg_database;
@@ -42,7 +45,7 @@ SELECT 'sql.size=' || sum(pg_database_size(oid)) FROM pg_database;
 
 /// The command that looks at `host`, whatever its roles.
 pub(super) fn look(inventory: &Inventory, host: &str) -> Command {
-    let mut script = vec!["echo \"host.now=$(date +%s.%N)\"".to_owned()];
+    let mut script = vec!["echo \"host.now=$(date +%s.%N)\"; echo \"host.uid=$(id -u)\"".to_owned()];
     for place in Place::BOTH {
         if place.postgresql(inventory) == host {
             script.push(server(inventory, host, place.other().postgresql(inventory)));
@@ -60,7 +63,7 @@ pub(super) fn look(inventory: &Inventory, host: &str) -> Command {
 fn service_lines(prefix: &str, service: &Service<'_>) -> String {
     match service {
         Service::Systemd(unit) => format!(
-            "systemctl show --property=LoadState --property=ActiveState --property=UnitFileState {} | sed 's/^/{prefix}.unit./'",
+            "systemctl show --property=LoadState --property=ActiveState --property=UnitFileState --property=ExecCondition {} | sed 's/^/{prefix}.unit./'",
             quote(unit)
         ),
         Service::Commands(_) => format!(
@@ -103,6 +106,10 @@ fn server(inventory: &Inventory, host: &str, peer: &str) -> String {
          {control} {data} 2>/dev/null | sed -n -e 's/^Database system identifier: */control.system-identifier=/p' \
          -e 's/^Database cluster state: */control.state=/p' -e 's/^Latest checkpoint location: */control.checkpoint=/p' \
          -e \"s/^Latest checkpoint's TimeLineID: */control.timeline=/p\"\n\
+         {history}\n\
+         {archive}\n\
+         ps -o args= --ppid \"$(head -n 1 {data}/postmaster.pid 2>/dev/null)\" 2>/dev/null | \
+         sed -n 's/.*startup.* \\([0-9A-F]\\{{24\\}}\\).*/pg.recovering=\\1/p'\n\
          {{ {login} >\"$tmp\"/login.out 2>\"$tmp\"/login.err; echo \"pg.login=$?\" >\"$tmp\"/login; \
          sed 's/^/pg.login-words=/' \"$tmp\"/login.err >>\"$tmp\"/login; rm \"$tmp\"/login.out \"$tmp\"/login.err; }} &\n\
          {psql} 2>\"$tmp\"/sql.err <<'EOF'\n{questions}EOF\n\
@@ -111,8 +118,30 @@ fn server(inventory: &Inventory, host: &str, peer: &str) -> String {
          [ -z \"$trigger\" ] || ! (cd {data} && [ -e \"$trigger\" ]) || echo \"pg.file=$trigger\"",
         service = service_lines("pg", &server.service),
         questions = questions(version),
+        history = newest_history("pg", &quote(&format!("{}/{}", server.data_directory, version.wal().directory))),
+        archive = inventory.postgresql.archive.as_ref().map(|archive| shared(archive, &owner)).unwrap_or_default(),
         postgres = bin("postgres"),
         control = bin("pg_controldata"),
+    )
+}
+
+/// The newest history of timelines in a directory (quoted): which timeline ended where.
+fn newest_history(prefix: &str, directory: &str) -> String {
+    format!(
+        "history=$(ls {directory} 2>/dev/null | grep -xE '[0-9A-F]{{8}}\\.history' | tail -n 1)\n\
+         [ -z \"$history\" ] || awk -v name=\"$history\" '/^[0-9]/ {{ print \"{prefix}.history=\" name \"|\" $1 \"|\" $2 }}' {directory}/\"$history\""
+    )
+}
+
+/// The archive on the shared drive, as this host sees it.
+fn shared(archive: &Archive, owner: &str) -> String {
+    let directory = quote(&archive.directory);
+    format!(
+        "if [ -d {directory} ]; then echo archive.there=t; fi\n\
+         if runuser -u {owner} -- test -w {directory}; then echo archive.writable=t; fi\n\
+         df -PB1 {directory} 2>/dev/null | awk 'NR == 2 {{ print \"archive.free=\" $4 }}'\n\
+         ls -t {directory} 2>/dev/null | grep -xE '[0-9A-F]{{24}}' | head -n 32 | sed 's/^/archive.file=/'\n{}",
+        newest_history("archive", &directory)
     )
 }
 
@@ -127,6 +156,7 @@ fn application(inventory: &Inventory, host: &str) -> String {
         "{service}\n\
          {{ echo \"gocd.health=$(curl -s -o /dev/null -m 5 -w '%{{http_code}}' {health})\"; \
          echo \"gocd.version=$(curl -fs -m 5 -H 'Accept: application/vnd.go.cd.v1+json' {version} | tr -d '\\n')\"; }} >\"$tmp\"/health &\n\
+         {name}ip -o link show dev {interface} 2>/dev/null | sed -n 's/.*link\\/ether \\([0-9a-f:]*\\).*/gocd.mac=\\1/p'\n\
          sed -n 's/^ *db\\.url *[=:] *\\([^?]*\\).*/gocd.database=\\1/p' {properties} 2>/dev/null\n\
          {{ {manifest} >\"$tmp\"/manifest.out 2>\"$tmp\"/manifest.err && tr -d '\\n' <\"$tmp\"/manifest.out | sed 's/^/gocd.manifest=/' >\"$tmp\"/manifest \
          || head -n 2 \"$tmp\"/manifest.err | sed 's/^/gocd.manifest-error=/' >\"$tmp\"/manifest; echo >>\"$tmp\"/manifest; \
@@ -134,9 +164,19 @@ fn application(inventory: &Inventory, host: &str) -> String {
          vip=$({status} 2>\"$tmp\"/vip.err) && echo \"gocd.vip=$(echo \"$vip\" | tr -d '\\n')\" || head -n 2 \"$tmp\"/vip.err | sed 's/^/gocd.vip-error=/'\n\
          rm \"$tmp\"/vip.err\n\
          ip -o address show to {address} 2>/dev/null | grep -q . || \
-         {{ {{ ping -c 2 -i 0.5 -W 1 {address} >/dev/null 2>&1 || curl -s -g -o /dev/null --connect-timeout 1 -m 2 {probe}:{port}/; }} && \
+         {{ {{ ping -c 1 -W 1 {address} >/dev/null 2>&1 || curl -s -g -o /dev/null --connect-timeout 1 -m 2 {probe}:{port}/; }} && \
          echo \"gocd.vip-answers=$(ip neigh show to {address} | sed -n 's/.*lladdr \\([0-9a-f:]*\\).*/\\1/p')\"; }} >\"$tmp\"/answers &",
         service = service_lines("gocd", &server.service),
+        interface = quote(&inventory.vip.interface),
+        name = inventory
+            .vip
+            .name
+            .as_ref()
+            .map(|name| format!(
+                "{{ getent ahosts {} || echo nothing; }} | sed -n 's/^\\([^ ]*\\).*/gocd.name=\\1/p' | sort -u\n",
+                quote(name)
+            ))
+            .unwrap_or_default(),
         health = quote(&format!("{base}{}", gocd::HEALTH)),
         version = quote(&format!("{base}/go/api/version")),
         manifest = gocd::standbyd(inventory, host, "manifest --json").script,

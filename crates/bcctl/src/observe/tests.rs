@@ -6,7 +6,7 @@ use bc_model::fencing::NodeState;
 use bc_model::inventory::Inventory;
 
 use super::facts::parse;
-use super::{Host, HostFacts, Observation, PostgresqlFacts, Power, SqlFacts, script};
+use super::{FenceTrouble, Host, HostFacts, Observation, PostgresqlFacts, Power, SqlFacts, script};
 use crate::hosts::Unreached;
 use crate::place::Place;
 
@@ -14,6 +14,7 @@ const PRIMARY: &str = "\
 pg.unit.LoadState=loaded
 pg.unit.ActiveState=active
 pg.unit.UnitFileState=disabled
+pg.unit.ExecCondition={ path=/usr/bin/fence ; argv[]=/usr/bin/fence gate pg ; }
 pg.data=15
 pg.program=postgres (PostgreSQL) 15.18
 pg.free=9000000000
@@ -27,8 +28,8 @@ sql.system-identifier=7300000000000000001
 sql.checkpoint-timeline=1
 sql.timeline=1
 sql.write-lsn=0/5000148
-sql.replication=pg2|streaming|async|198.18.5.12|0/5000148
-sql.slot=pg2|true|0/5000148
+sql.replication=pg2|streaming|async|198.18.5.12|0/5000148|false
+sql.slot=pg2|true|0/5000148|reserved
 sql.setting=max_connections|60
 sql.setting=max_wal_senders|10
 sql.setting=max_replication_slots|10
@@ -49,9 +50,11 @@ const STANDBY: &str = "\
 pg.unit.LoadState=loaded
 pg.unit.ActiveState=active
 pg.unit.UnitFileState=disabled
+pg.unit.ExecCondition={ path=/usr/bin/fence ; argv[]=/usr/bin/fence gate pg ; }
 pg.data=15
 pg.program=postgres (PostgreSQL) 15.18
 pg.file=standby.signal
+pg.recovering=000000010000000000000005
 pg.free=9000000000
 control.system-identifier=7300000000000000001
 control.state=in archive recovery
@@ -67,6 +70,8 @@ sql.replay-lsn=0/5000148
 sql.replay-paused=false
 sql.last-commit-age=1.4
 sql.receiver=streaming|198.18.5.11|5432
+sql.received-timeline=1
+sql.setting=primary_slot_name|pg2
 sql.setting=max_connections|60
 sql.setting=max_wal_senders|10
 sql.setting=max_replication_slots|10
@@ -85,7 +90,7 @@ fn gocd(active: bool, database: &str) -> String {
     let held = if active { r#"{"address":"198.18.5.200/24","interface":"eth0","placed-by-vipd":true}"# } else { "" };
     let version = if active { r#"{"version":"26.1.0","full_version":"26.1.0 (1-abc)"}"# } else { "" };
     format!(
-        "gocd.unit.LoadState=loaded\ngocd.unit.ActiveState={state}\ngocd.unit.UnitFileState=disabled\ngocd.health={health}\n\
+        "gocd.unit.LoadState=loaded\ngocd.unit.ActiveState={state}\ngocd.unit.UnitFileState=disabled\ngocd.unit.ExecCondition=fence gate\ngocd.health={health}\n\
          gocd.version={version}\ngocd.database=jdbc:postgresql://{database}:5432/gocd\ngocd.manifest={FILES}\n\
          gocd.vip={{\"schema\":1,\"addresses\":[{held}]}}\n"
     )
@@ -118,7 +123,7 @@ pub(crate) fn serving(place: Place) -> Observation {
         hosts: texts
             .into_iter()
             .map(|(host, text)| {
-                let text = format!("host.now=1795293000.5\n{text}host.complete=t\n");
+                let text = format!("host.now=1795293000.5\nhost.uid=0\n{text}host.complete=t\n");
                 (host.to_owned(), Host::Seen(Box::new(parse(&text))))
             })
             .collect(),
@@ -218,5 +223,5 @@ fn a_host_that_does_not_answer_does_not_spoil_the_look_at_the_others() {
     let reached: BTreeMap<&str, bool> =
         seen.hosts.iter().map(|(host, look)| (host.as_str(), matches!(look, Host::Seen(_)))).collect();
     assert_eq!(reached, BTreeMap::from([("go1", true), ("go2", true), ("pg1", false), ("pg2", true)]));
-    assert_eq!(seen.fence_check.as_deref(), Some("Permission denied (publickey)."));
+    assert_eq!(seen.fence_check, Some(FenceTrouble::Devices("Permission denied (publickey).".to_owned())));
 }

@@ -240,12 +240,11 @@ fn lag_beyond_the_policy_forbids_a_switchover() {
 #[test]
 fn a_diverged_standby_is_not_mistaken_for_a_good_one() {
     let mut seen = healthy();
-    seen.answers("pg1").replication[0].replay_lsn = Some(Lsn(0x900_0000));
-    seen.answers("pg1").write_lsn = Some(Lsn(0x500_0000));
+    seen.answers("pg1").replication[0].ahead = true;
     assert_refuses(&seen, &[Switchover, Failover], "its history is another one");
     let mut seen = healthy();
     seen.answers("pg2").timeline = 2;
-    assert_refuses(&seen, &[Switchover], "pg2: is on timeline 2, pg1 on 1");
+    assert_refuses(&seen, &[Switchover, Failover], "pg2: is on timeline 2, pg1 on 1: it was promoted once");
 }
 
 #[test]

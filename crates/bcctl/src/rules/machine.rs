@@ -5,8 +5,13 @@ use bc_model::inventory::Service;
 use bc_model::journal::Intent;
 
 use super::Site;
+use crate::finding::kinds::{
+    BROKE_OFF, CLOCK, FENCE_DEVICE, FENCE_UNUSABLE, NO_GATE, NOT_ROOT, OFF, POWER_UNKNOWN, UNIT_ENABLED, UNIT_MISSING,
+    UNREACHABLE,
+};
 use crate::finding::{ALL, Finding, PLANNED};
-use crate::observe::{Host, ServiceFacts};
+use crate::hosts::Unreached;
+use crate::observe::{FenceTrouble, Host, ServiceFacts};
 use crate::place::Place;
 
 pub(super) fn findings(site: &Site<'_>) -> Vec<Finding> {
@@ -18,12 +23,17 @@ pub(super) fn findings(site: &Site<'_>) -> Vec<Finding> {
         }
         findings.extend(boot(site, place));
     }
-    if let Some(words) = &site.seen.fence_check {
-        findings
-            .push(Finding::warn("fence", format!("a device does not work: {words}")).hint("`fence check` lists them"));
-    } else {
-        findings.push(Finding::ok("fence", "every device answers"));
-    }
+    findings.push(match &site.seen.fence_check {
+        None => Finding::ok("fence", "every device answers"),
+        Some(FenceTrouble::Unusable(words)) => {
+            Finding::of(&FENCE_UNUSABLE, "fence", format!("does not work here: {words}"))
+                .hint("`fence check` on this machine; [fencing] in the inventory names its configuration")
+        }
+        Some(FenceTrouble::Devices(words)) => {
+            Finding::of(&FENCE_DEVICE, "fence", format!("a device does not work: {words}"))
+                .hint("`fence check` lists them")
+        }
+    });
     findings.extend(clocks(site));
     findings
 }
@@ -38,12 +48,6 @@ pub(super) fn unseen(site: &Site<'_>) -> Vec<Finding> {
 }
 
 fn reached(site: &Site<'_>, place: Place, host: &str) -> Finding {
-    let Some(Host::Unseen { reason, words }) = site.seen.hosts.get(host) else {
-        return match site.seen.host(host) {
-            Some(facts) if facts.complete => Finding::ok(host, "answers"),
-            _ => Finding::fail(host, PLANNED, "answers, but the look at it broke off").hint("run `bcctl check` again"),
-        };
-    };
     let off = site.seen.power(host) == NodeState::Off;
     let refuses: &[Intent] = match (place == site.serving, off) {
         // The failover is for exactly this.
@@ -52,14 +56,34 @@ fn reached(site: &Site<'_>, place: Place, host: &str) -> Finding {
         (false, true) => &[Intent::Switchover, Intent::Failover],
         (false, false) => ALL,
     };
-    let words = if off { "is turned off".to_owned() } else { format!("cannot be reached: {words}") };
-    Finding::fail(host, refuses, words).hint(reason.hint())
+    match site.seen.hosts.get(host) {
+        Some(Host::Unseen { reason: reason @ Unreached::Sudo, words }) => {
+            Finding::of(&NOT_ROOT, host, format!("lets us in, and sudo does not let us on: {words}"))
+                .refuses(refuses)
+                .hint(reason.hint())
+        }
+        Some(Host::Unseen { reason, .. }) if off => {
+            Finding::of(&OFF, host, "is turned off").refuses(refuses).hint(reason.hint())
+        }
+        Some(Host::Unseen { reason, words }) => {
+            Finding::of(&UNREACHABLE, host, format!("cannot be reached: {words}")).refuses(refuses).hint(reason.hint())
+        }
+        Some(Host::Seen(facts)) if facts.uid.is_some_and(|uid| uid != 0) => {
+            Finding::of(&NOT_ROOT, host, format!("answers as user {}, not as root", facts.uid.unwrap_or_default()))
+                .refuses(if place == site.serving { PLANNED } else { ALL })
+                .hint(format!("log in as root, or set `sudo = true` in [hosts.{host}]"))
+        }
+        Some(Host::Seen(facts)) if facts.complete => Finding::ok(host, "answers"),
+        _ => Finding::of(&BROKE_OFF, host, "answers, but the look at it broke off")
+            .refuses(PLANNED)
+            .hint("run `bcctl check` again"),
+    }
 }
 
 fn power(site: &Site<'_>, host: &str) -> Option<Finding> {
     let power = site.seen.fence.get(host)?;
     (power.state == NodeState::Unknown).then(|| {
-        Finding::warn(host, format!("its power state is not known: {}", power.words))
+        Finding::of(&POWER_UNKNOWN, host, format!("its power state is not known: {}", power.words))
             .hint("a failover is stopped by this unless the host can be proven off; `fence status` and `fence check` say more")
     })
 }
@@ -82,26 +106,42 @@ fn unit(host: &str, what: &str, facts: &ServiceFacts, service: &Service<'_>) -> 
     let Service::Systemd(unit) = service else { return None };
     if facts.missing {
         return Some(
-            Finding::fail(host, ALL, format!("has no unit {unit}"))
+            Finding::of(&UNIT_MISSING, host, format!("has no unit {unit}"))
                 .hint("correct `service` in the inventory, or install the package"),
         );
     }
-    facts.enabled.then(|| {
-        Finding::fail(
-            host,
-            ALL,
-            format!("{what} would start at boot ({unit} is enabled): power that returns would start a stale primary"),
-        )
-        .hint(format!("on {host}: systemctl disable {unit} (Debian's clusters: also `manual` in start.conf)"))
+    if facts.enabled {
+        return Some(
+            Finding::of(
+                &UNIT_ENABLED,
+                host,
+                format!(
+                    "{what} would start at boot ({unit} is enabled): power that returns would start a stale primary"
+                ),
+            )
+            .hint(format!("on {host}: systemctl disable {unit} (Debian's clusters: also `manual` in start.conf)")),
+        );
+    }
+    (!facts.gated).then(|| {
+        Finding::of(&NO_GATE, host, format!("{what} could be started here although the host was fenced"))
+            .hint(format!("`bcctl setup` gives {unit} a drop-in with ExecCondition=fence gate"))
     })
 }
 
-fn clocks(site: &Site<'_>) -> Option<Finding> {
-    let times: Vec<f64> = site.seen.hosts.keys().filter_map(|host| site.seen.host(host)?.now).collect();
-    let spread = times.iter().copied().fold(f64::MIN, f64::max) - times.iter().copied().fold(f64::MAX, f64::min);
-    // The looks themselves begin up to a connection's time apart.
-    (times.len() > 1 && spread > 10.0).then(|| {
-        Finding::warn("site", format!("the hosts' clocks are about {spread:.0} s apart"))
-            .hint("is time synchronisation running everywhere?")
-    })
+/// Seconds that a clock may be off before anybody has to know.
+const CLOCK_TOLERANCE: f64 = 2.0;
+
+fn clocks(site: &Site<'_>) -> Vec<Finding> {
+    let off = |host: &String| Some((host.clone(), site.seen.host(host)?.clock_off?));
+    site.seen
+        .hosts
+        .keys()
+        .filter_map(off)
+        .filter(|(_, off)| off.abs() > CLOCK_TOLERANCE)
+        .map(|(host, off)| {
+            let side = if off > 0.0 { "ahead of" } else { "behind" };
+            Finding::of(&CLOCK, &host, format!("its clock is {:.0} s {side} this machine's", off.abs()))
+                .hint(format!("on {host}: timedatectl; is time synchronisation running there, and here?"))
+        })
+        .collect()
 }
