@@ -7,6 +7,7 @@ use bc_model::fencing::Grade;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::DEFAULT_FILE;
+use crate::hook::Hook;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,6 +50,11 @@ pub(crate) enum Command {
         /// Print a report as JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Entry points for HA managers: Patroni, repmgr, keepalived, DRBD, systemd (docs/fence-hooks.md)
+    Hook {
+        #[command(subcommand)]
+        hook: Hook,
     },
     /// Speak FenceAgentAPI, as the name fence_bc does: name=value lines on stdin, or an agent's options
     #[command(disable_help_flag = true)]

@@ -20,6 +20,9 @@ use crate::levels::{self, Need};
 mod device;
 mod policy;
 mod raw;
+mod site;
+
+pub(crate) use site::{Cluster, Local, Site};
 
 pub(crate) use device::{Keys, Place};
 pub(crate) use raw::absolute;
@@ -37,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) nodes: BTreeMap<String, Node>,
     /// The devices by name.
     pub(crate) devices: BTreeMap<String, Device>,
+    /// What hooks need to know.
+    pub(crate) site: Site,
     /// What is legal but probably not meant.
     pub(crate) warnings: Vec<String>,
 }
@@ -184,8 +189,9 @@ fn parse(text: &str) -> Result<Config, Problem> {
     }
     let history =
         raw.history.map_or_else(|| Ok(PathBuf::from(DEFAULT_HISTORY)), |path| raw::absolute("history", &path))?;
+    let site = site::check(raw.local, raw.clusters, nodes.keys())?;
     let warnings = warnings(&nodes, &devices);
-    Ok(Config { history, nodes, devices, warnings })
+    Ok(Config { history, site, nodes, devices, warnings })
 }
 
 /// Names become file names and words in messages.

@@ -27,6 +27,7 @@ mod devices;
 mod error;
 pub mod fence_bc;
 mod history;
+mod hook;
 mod levels;
 mod lock;
 mod order;
@@ -44,6 +45,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Command::Agent { arguments } = cli.command {
         return fence_bc::main(arguments, Some(cli.config));
+    }
+    if let Command::Hook { hook } = cli.command {
+        return hook::main(&cli.config, hook);
     }
     let exit = run(&cli).unwrap_or_else(|error| {
         render::complain(&error);
@@ -64,6 +68,6 @@ fn run(cli: &Cli) -> Result<Exit, Error> {
         Command::On(act) => verbs::act(&config, FenceAction::On, act, &stop),
         Command::Status { node, json } => verbs::status(&config, node.as_deref(), *json, &stop),
         Command::Check { json } => verbs::check(&config, *json, &stop),
-        Command::History { .. } | Command::Agent { .. } => Ok(Exit::Done),
+        Command::History { .. } | Command::Agent { .. } | Command::Hook { .. } => Ok(Exit::Done),
     }
 }

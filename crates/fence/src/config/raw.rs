@@ -11,11 +11,15 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::Problem;
+use super::site::{RawCluster, RawLocal};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Raw<'a> {
     pub(super) history: Option<Spanned<String>>,
+    pub(super) local: Option<RawLocal>,
+    #[serde(default)]
+    pub(super) clusters: BTreeMap<String, Spanned<RawCluster>>,
     pub(super) policy: Option<RawPolicy>,
     #[serde(default)]
     pub(super) nodes: BTreeMap<String, Spanned<RawNode>>,
