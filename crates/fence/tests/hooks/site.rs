@@ -68,7 +68,8 @@ freeze_pg1() {
     done
     return 0
 }
-refused() { [ "$(grep -c '"confirmed":false' $here/pg2/history.jsonl 2>/dev/null)" -ge $1 ]; }
+afterwards() { :; }
+refused() { [ "$(grep -c "\"confirmed\":false" $here/pg2/history.jsonl 2>/dev/null || true)" -ge $1 ] 2>/dev/null; }
 pg2_is_standby() { [ "$(sql 5432 'SELECT pg_is_in_recovery()')" = t ]; }
 pg2_is_primary() { [ "$(sql 5432 'SELECT pg_is_in_recovery()')" = f ]; }
 streaming() { [ "$(sql 5431 "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")" = 1 ]; }
@@ -92,6 +93,7 @@ rm $here/broken
 until_true 60 "pg2 is the primary" pg2_is_primary
 echo "pg2 is the primary"
 kill -0 $(cat $here/pg1.pid) 2>/dev/null || echo "pg1 is gone"
+afterwards
 "#;
 
 impl Site {
