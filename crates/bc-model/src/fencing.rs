@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+mod drill;
 mod grade;
 mod token;
 
+pub use drill::{DeviceDrill, DrillReport};
 pub use grade::{Grade, NoGrade};
 pub use token::{Id, Stale, Token, TokenError};
 

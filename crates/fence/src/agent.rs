@@ -9,6 +9,7 @@ use crate::child::Ended;
 use crate::stop::Stop;
 
 /// One question to one device.
+#[derive(Clone, Copy)]
 pub(crate) struct Call<'a> {
     /// What is asked.
     pub(crate) action: Action,
@@ -79,6 +80,17 @@ impl Answer {
     }
 }
 
+/// What a rehearsal found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rehearsal {
+    /// The state that was read back; unknown if the device cannot do its work.
+    pub(crate) answer: Answer,
+    /// What an off would prove, when that is less than [`Agent::grade`].
+    pub(crate) at_most: Grade,
+    /// What stands in the way of more, in words.
+    pub(crate) missing: Vec<String>,
+}
+
 /// A command line and what is written to its standard input, as they may be shown: secrets are removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -102,6 +114,13 @@ pub(crate) trait Agent: Sync {
     ///
     /// Too high a grade lets a standby be promoted while the old primary writes: in doubt, the lower one.
     fn grade(&self) -> Grade;
+    /// Asks all that can be asked without switching anything: is it there, does it let us in, what does it read back, and what would
+    /// its off prove as things are?
+    fn rehearse(&self, call: &Call<'_>) -> Rehearsal {
+        let monitor = self.call(&Call { action: Action::Monitor, ..*call });
+        let answer = if monitor.obeyed { self.call(&Call { action: Action::Status, ..*call }) } else { monitor };
+        Rehearsal { answer, at_most: Grade::A, missing: vec![] }
+    }
     /// Whether it asks the node itself, and so can do nothing about one that no longer answers.
     fn needs_the_host(&self) -> bool {
         false

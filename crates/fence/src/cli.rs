@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bc_model::fencing::Grade;
 use clap::{Args, Parser, Subcommand};
+use jiff::SignedDuration;
 
 use crate::config::DEFAULT_FILE;
 use crate::hook::Hook;
@@ -15,6 +17,7 @@ Examples:
   fence off pg1 --reason \"pg1 lost its disk\" --dry-run
   fence off pg1 --reason \"pg1 lost its disk\"    exit 0 only when pg1 is proven off
   fence status --json
+  fence drill pg1                               would it work, and what would it prove?
   fence history pg1
   printf 'action=status\nplug=pg1\n' | fence agent
 
@@ -63,6 +66,11 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
         arguments: Vec<OsString>,
     },
+    /// Rehearse a fence of a node against its real devices, without switching anything; exit 0 if a real one would succeed
+    Drill(Drill),
+    /// On a node that is to end itself: keep its watchdog, and the record that it is armed
+    #[command(subcommand)]
+    Watchdog(Watch),
     /// Show what was done, by whom and why
     History {
         /// Show one node only
@@ -93,6 +101,61 @@ pub(crate) struct Act {
     /// Print what would be run, and run nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// What `drill` is given.
+#[derive(Args, Debug)]
+pub(crate) struct Drill {
+    /// The node, as the configuration names it
+    pub(crate) node: String,
+    /// Really turn it off and on again: only a node with `emulated = true` in the configuration
+    #[arg(long)]
+    pub(crate) for_real: bool,
+    /// Print a report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What is done with a watchdog.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Watch {
+    /// Arm a watchdog and pat it, four times in each timeout, as long as the record can be renewed and CHECK exits with 0
+    Run {
+        /// The watchdog
+        #[arg(long, default_value = "/dev/watchdog0", value_name = "FILE")]
+        device: PathBuf,
+        /// Without a pat for so long, the machine ends: whole seconds, such as 10s
+        #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = whole_seconds)]
+        timeout: Duration,
+        /// The record that the peer reads
+        #[arg(long, value_name = "FILE")]
+        record: PathBuf,
+        /// This node, as the peer's configuration names it
+        #[arg(long)]
+        node: String,
+        /// A program that says with exit 0 that this node may go on
+        #[arg(last = true)]
+        check: Vec<String>,
+    },
+    /// Record the state of a watchdog that another program pats (sbd, Patroni, systemd); exit 1 if it is not armed
+    Record {
+        /// Its name in /sys/class/watchdog
+        #[arg(long, default_value = "watchdog0")]
+        device: String,
+        /// The record that the peer reads
+        #[arg(long, value_name = "FILE")]
+        record: PathBuf,
+        /// This node, as the peer's configuration names it
+        #[arg(long)]
+        node: String,
+    },
+}
+
+fn whole_seconds(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<SignedDuration>().ok().and_then(|length| Duration::try_from(length).ok());
+    parsed
+        .filter(|length| length.subsec_nanos() == 0 && (1..=3600).contains(&length.as_secs()))
+        .ok_or_else(|| "expected whole seconds from 1s to 1h, such as 10s".to_owned())
 }
 
 fn reason(text: &str) -> Result<String, String> {

@@ -53,6 +53,8 @@ pub(crate) struct Node {
     pub(crate) levels: Vec<Vec<String>>,
     /// What counts as off.
     pub(crate) need: Need,
+    /// Whether it is a machine that may be switched in a drill.
+    pub(crate) emulated: bool,
 }
 
 /// One device.
@@ -185,7 +187,7 @@ fn parse(text: &str) -> Result<Config, Problem> {
         }
         let need = policy::of_node(&format!("nodes.{name}"), node.get_ref(), &policy)?;
         let levels = levels.iter().map(|level| level.get_ref().iter().map(|d| d.get_ref().clone()).collect()).collect();
-        nodes.insert(name, Node { levels, need });
+        nodes.insert(name, Node { levels, need, emulated: node.get_ref().emulated });
     }
     let history =
         raw.history.map_or_else(|| Ok(PathBuf::from(DEFAULT_HISTORY)), |path| raw::absolute("history", &path))?;

@@ -10,8 +10,10 @@ mod login;
 mod nftables;
 mod postgresql;
 mod redfish;
+mod sbd;
 mod services;
 mod ssh;
+mod watchdog;
 
 /// One kind of device.
 pub(crate) struct Kind {
@@ -22,13 +24,15 @@ pub(crate) struct Kind {
 }
 
 /// All of them. Nothing else in the program knows which there are.
-pub(crate) const KINDS: [Kind; 6] = [
+pub(crate) const KINDS: [Kind; 8] = [
     Kind { name: "exec", read: exec::read },
     Kind { name: "ipmi", read: ipmi::read },
     Kind { name: "nftables", read: nftables::read },
     Kind { name: "postgresql", read: postgresql::read },
     Kind { name: "redfish", read: redfish::read },
+    Kind { name: "sbd", read: sbd::read },
     Kind { name: "ssh", read: ssh::read },
+    Kind { name: "watchdog", read: watchdog::read },
 ];
 
 /// The kind of this name.

@@ -24,6 +24,16 @@ pub(crate) enum Error {
     History(HistoryError),
     #[error("signals: {0}")]
     Signals(#[source] io::Error),
+    /// A watchdog, or its record.
+    #[error("{}: {source}", file.display())]
+    Watchdog {
+        file: std::path::PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// A drill that may not be for real.
+    #[error("{0} is not marked `emulated = true` in the configuration: nothing was done")]
+    NotEmulated(String),
     #[error("output: {0}")]
     Output(#[source] io::Error),
 }
@@ -32,8 +42,8 @@ impl Error {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::UnknownNode(_) => Exit::Usage,
-            Self::Lock(_) | Self::Intent(_) | Self::Signals(_) => Exit::Refused,
-            Self::History(_) | Self::Output(_) => Exit::Failed,
+            Self::Lock(_) | Self::Intent(_) | Self::Signals(_) | Self::NotEmulated(_) => Exit::Refused,
+            Self::History(_) | Self::Output(_) | Self::Watchdog { .. } => Exit::Failed,
         }
     }
 
@@ -44,7 +54,10 @@ impl Error {
             Self::Lock(LockError::Io { .. }) | Self::Intent(_) => Some(
                 "run as a user who may write there, or name another file with `history = \"…\"` in the configuration",
             ),
-            Self::UnknownNode(_) | Self::History(_) | Self::Signals(_) | Self::Output(_) => None,
+            Self::NotEmulated(_) => Some("run it without --for-real: that rehearses everything but the switching"),
+            Self::Watchdog { .. } | Self::UnknownNode(_) | Self::History(_) | Self::Signals(_) | Self::Output(_) => {
+                None
+            }
         }
     }
 }

@@ -13,9 +13,10 @@ use bc_model::exit::Exit;
 use bc_model::fencing::FenceAction;
 use clap::Parser;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Watch};
 use crate::error::Error;
 use crate::stop::Stop;
+use crate::watchdog::run::Guard;
 
 mod agent;
 mod caller;
@@ -24,6 +25,7 @@ mod cli;
 mod clock;
 mod config;
 mod devices;
+mod drill;
 mod error;
 pub mod fence_bc;
 mod history;
@@ -35,6 +37,7 @@ mod render;
 mod secret;
 mod stop;
 mod verbs;
+mod watchdog;
 
 /// The whole program: the agent when it is called `fence_…`, else the command line.
 #[must_use]
@@ -57,6 +60,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<Exit, Error> {
+    // A node that guards itself needs no configuration: that is its peer's.
+    if let Command::Watchdog(watch) = &cli.command {
+        return keep_watch(watch);
+    }
     let config = config::load(&cli.config)?;
     if let Command::History { node, last, json } = &cli.command {
         return verbs::show_history(&config.history, node.as_deref(), *last, *json);
@@ -68,6 +75,24 @@ fn run(cli: &Cli) -> Result<Exit, Error> {
         Command::On(act) => verbs::act(&config, FenceAction::On, act, &stop),
         Command::Status { node, json } => verbs::status(&config, node.as_deref(), *json, &stop),
         Command::Check { json } => verbs::check(&config, *json, &stop),
-        Command::History { .. } | Command::Agent { .. } | Command::Hook { .. } => Ok(Exit::Done),
+        Command::Drill(drill) => drill::run(&config, drill, &stop),
+        Command::History { .. } | Command::Agent { .. } | Command::Hook { .. } | Command::Watchdog(_) => Ok(Exit::Done),
+    }
+}
+
+fn keep_watch(watch: &Watch) -> Result<Exit, Error> {
+    match watch {
+        Watch::Record { device, record, node } => watchdog::run::observe(device, record, node),
+        Watch::Run { device, timeout, record, node, check } => {
+            let stop = Stop::on_signals().map_err(Error::Signals)?;
+            let guard = Guard {
+                device: device.clone(),
+                timeout: *timeout,
+                record: record.clone(),
+                node: node.clone(),
+                check: check.clone(),
+            };
+            watchdog::run::run(&guard, &stop)
+        }
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct RawNode {
     pub(super) required_grade: Option<Spanned<String>>,
     pub(super) required_grade_when_answering: Option<Spanned<String>>,
     pub(super) levels: Spanned<Vec<Spanned<Vec<Spanned<String>>>>>,
+    #[serde(default)]
+    pub(super) emulated: bool,
 }
 
 #[derive(Default, Deserialize)]

@@ -186,7 +186,12 @@ impl Conversation<'_> {
         let system = self.system()?;
         let (state, words) = power_state(&system);
         let reset = match action {
-            Action::Status | Action::Monitor => {
+            Action::Monitor => {
+                // Whether it could be turned off: the service names the place for a reset, and those that it knows.
+                reset_target(&system, "ForceOff")?;
+                return Ok(Answer { state, obeyed: true, at_most: None, detail: words });
+            }
+            Action::Status => {
                 return Ok(Answer { state, obeyed: state != NodeState::Unknown, at_most: None, detail: words });
             }
             Action::Off => "ForceOff",

@@ -131,6 +131,24 @@ impl Services {
         lines.join("\n")
     }
 
+    /// Prints what each unit asks before it starts.
+    pub(super) fn guards_script(&self) -> String {
+        let ask = |unit: &String| format!("echo 'unit {unit}'; systemctl show -p ExecCondition -- '{unit}'");
+        let lines: Vec<String> = self.units.iter().map(ask).collect();
+        format!("{PREAMBLE}\n{}\necho end", lines.join("\n"))
+    }
+
+    /// The units that start whether or not the boot gate is set, in words.
+    pub(super) fn unguarded(&self, answer: &str) -> Vec<String> {
+        let heeds = |unit: &&String| {
+            let lines = part(answer, &format!("unit {unit}")).unwrap_or_default();
+            !lines.iter().any(|line| line.contains("fence") && line.contains("gate"))
+        };
+        let words =
+            |unit: &String| format!("{unit} has no `ExecCondition=fence gate …`: it would start at the next boot");
+        self.units.iter().filter(heeds).map(words).collect()
+    }
+
     /// Reads the answer of the status script: on if anything runs or is held, off only if every item is proven gone.
     pub(super) fn look(&self, answer: &str) -> Answer {
         if answer.lines().next_back() != Some("end") || !answer.starts_with("gate ") {

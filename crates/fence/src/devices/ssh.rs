@@ -8,7 +8,7 @@ use bc_model::fencing::{Grade, NodeState};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::agent::{Action, Agent, Answer, Call, Preview, ending};
+use crate::agent::{Action, Agent, Answer, Call, Preview, Rehearsal, ending};
 use crate::child::{self, Ended, Finished};
 use crate::config::{Keys, Place, Problem};
 use crate::devices::login::{Host, Login, LoginKeys};
@@ -80,6 +80,16 @@ impl Agent for Stopper {
 
     fn needs_the_host(&self) -> bool {
         true
+    }
+
+    fn rehearse(&self, call: &Call<'_>) -> Rehearsal {
+        let answer = self.call(&Call { action: Action::Status, ..*call });
+        let mut command = self.host.command(&self.services.guards_script(), call.limit);
+        let guards = child::run(&mut command, Vec::new(), call.limit, call.waiting, call.stop);
+        let guards = guards.map(|finished| finished.stdout).unwrap_or_default();
+        // The gate is set all the same, and is what grade D asks for; whether anybody heeds it is said here.
+        let missing = self.services.unguarded(&guards);
+        Rehearsal { answer, at_most: Grade::A, missing }
     }
 }
 
