@@ -15,3 +15,5 @@ mod instance;
 mod managed;
 #[path = "daemon/surroundings.rs"]
 mod surroundings;
+#[path = "daemon/virtual_mac.rs"]
+mod virtual_mac;

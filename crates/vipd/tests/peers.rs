@@ -13,7 +13,7 @@ mod protocol;
 mod story;
 
 use bed::router::Make::{Frr, Keepalived, Vipd};
-use protocol::Protocol::{V2, V3, V3Ipv6};
+use protocol::Protocol::{V2, V3, V3Ipv6, V3Ipv6VirtualMac, V3VirtualMac};
 
 /// The judge himself: two peers whose interoperation is not in question pass, so what fails below is vipd's doing.
 mod control {
@@ -114,6 +114,46 @@ mod keepalived {
     }
 
     #[test]
+    fn vipd_is_backup_of_keepalived_with_one_virtual_mac_address() {
+        story::life(Vipd, Keepalived, V3VirtualMac);
+    }
+
+    #[test]
+    fn keepalived_is_backup_of_vipd_with_one_virtual_mac_address() {
+        story::life(Keepalived, Vipd, V3VirtualMac);
+    }
+
+    #[test]
+    fn vipd_is_backup_of_keepalived_with_one_virtual_mac_address_over_ipv6() {
+        story::life(Vipd, Keepalived, V3Ipv6VirtualMac);
+    }
+
+    #[test]
+    fn keepalived_is_backup_of_vipd_with_one_virtual_mac_address_over_ipv6() {
+        story::life(Keepalived, Vipd, V3Ipv6VirtualMac);
+    }
+
+    #[test]
+    fn a_tie_goes_to_vipd_if_its_address_is_higher_with_one_virtual_mac_address() {
+        story::tie(Keepalived, Vipd, V3VirtualMac);
+    }
+
+    #[test]
+    fn a_tie_goes_to_keepalived_if_its_address_is_higher_with_one_virtual_mac_address() {
+        story::tie(Vipd, Keepalived, V3VirtualMac);
+    }
+
+    #[test]
+    fn vipd_does_not_preempt_keepalived_in_version_2_when_told_not_to() {
+        story::patience(Keepalived, Vipd, V2);
+    }
+
+    #[test]
+    fn keepalived_does_not_preempt_vipd_in_version_2_when_told_not_to() {
+        story::patience(Vipd, Keepalived, V2);
+    }
+
+    #[test]
     fn a_killed_vipd_is_silent_before_keepalived_speaks() {
         story::silence(Keepalived, |active| active.kill());
     }
@@ -175,6 +215,21 @@ mod frr {
     #[test]
     fn a_tie_goes_to_frr_if_its_address_is_higher_over_ipv6() {
         story::tie(Vipd, Frr, V3Ipv6);
+    }
+
+    #[test]
+    fn vipd_is_backup_of_frr_with_the_virtual_mac_address() {
+        story::life(Vipd, Frr, V3VirtualMac);
+    }
+
+    #[test]
+    fn frr_is_backup_of_vipd_with_the_virtual_mac_address() {
+        story::life(Frr, Vipd, V3VirtualMac);
+    }
+
+    #[test]
+    fn frr_is_backup_of_vipd_with_the_virtual_mac_address_over_ipv6() {
+        story::life(Frr, Vipd, V3Ipv6VirtualMac);
     }
 
     #[test]

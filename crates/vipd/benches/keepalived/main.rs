@@ -145,7 +145,7 @@ fn main() -> ExitCode {
 /// A router with one virtual IP.
 fn setting(interval: Duration, priority: u8) -> Setting {
     let instance = Instance { vrid: VRID, addresses: vec![format!("{VIP}/24")], unadvertised: Vec::new() };
-    Setting { version: 3, interval, priority, preempt: true, instances: vec![instance] }
+    Setting { version: 3, interval, priority, preempt: true, virtual_mac: false, instances: vec![instance] }
 }
 
 const VRID: u8 = 51;

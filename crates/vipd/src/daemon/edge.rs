@@ -18,9 +18,10 @@ use super::effect::{Effect, Input};
 use super::instance::Instance;
 use crate::clock;
 use crate::config::Name;
-use crate::frame::claim::Claim;
+use crate::frame::{self, claim::Claim};
 use crate::holder::{self, Vip};
 use crate::kernel::batch::{Changes, Request};
+use crate::kernel::bearer::{self, Bearer, Borne};
 use crate::kernel::{self, Address, Observed, TAG};
 use crate::lease::{Admission, DeadMan, Enforcement, Lease, LeaseError, LeaseId, Leased, TableName};
 use crate::raw::{self, RawSocket};
@@ -38,6 +39,10 @@ pub struct Edge {
     /// What we have added and not removed.
     placed: BTreeSet<(u32, IpNet)>,
     buffer: Box<[u8]>,
+    /// An advertisement as a whole frame.
+    frame: Vec<u8>,
+    /// The interfaces with virtual MAC addresses that we have made.
+    bearers: Vec<Borne>,
     /// The leases that may run.
     leases: BTreeSet<NonZeroU32>,
     /// Leases that are to be renewed, with the instances that they belong to: all of them in one transaction.
@@ -77,6 +82,8 @@ impl Edge {
             wires: BTreeMap::new(),
             placed: BTreeSet::new(),
             buffer: vec![0; raw::LONGEST].into(),
+            frame: Vec::new(),
+            bearers: Vec::new(),
             leases: BTreeSet::new(),
             due: Vec::new(),
             counters: Counters::default(),
@@ -96,12 +103,20 @@ impl Edge {
         &self.counters
     }
 
-    /// Removes what a dead daemon left: addresses with our tag that `configured` names or that have a lifetime, which only
+    /// Removes what a dead daemon left: interfaces with virtual MAC addresses, and all that is on them; addresses with our tag that `configured` names or that have a lifetime, which only
     /// a daemon gives; and what is guarded in vain.
     ///
     /// # Errors
     /// The kernel's refusal.
     pub fn sweep(&mut self, observed: &mut Observed, configured: &[(u32, IpNet)]) -> Result<Vec<IpNet>, String> {
+        let bearers = bearer::all(observed);
+        bearer::remove_all(&bearers, |_| false, &mut self.changes).map_err(|error| error.to_string())?;
+        for Borne { bearer, .. } in &bearers {
+            if let Some(index) = bearer.find(observed).map(|link| link.index) {
+                tracing::warn!(interface = bearer.name, "removed what an earlier vipd had left");
+                observed.take(kernel::Change::LinkGone(index));
+            }
+        }
         let left = |address: &&Address| {
             address.is_ours() && (address.valid_for.is_some() || configured.contains(&(address.link, address.net)))
         };
@@ -130,7 +145,18 @@ impl Edge {
                 }
             }
             Effect::Guard => self.guard(instance, back),
-            Effect::Advertise(priority) => self.advertise(instance, *priority, back),
+            Effect::Advertise(priority) => self.advertise(instance, *priority, observed, back),
+            Effect::Bear(bearer) => {
+                self.bearers.retain(|other| other.bearer != *bearer);
+                let sibling = self.bearers.iter().find(|other| other.bearer.parent == bearer.parent);
+                match bearer.make(sibling.and_then(|sibling| sibling.before), &mut self.changes, observed) {
+                    Ok(borne) => self.bearers.push(borne),
+                    Err(error) => {
+                        back.push(Input::Deaf(format!("the interface {} was not made: {error}", bearer.name)))
+                    }
+                }
+            }
+            Effect::Carry(up) => self.carry(instance, *up, observed),
             Effect::Renew => self.renew(instance, instance.anchor(clock::now())),
             Effect::Silence => self.silence(instance, observed),
             Effect::Retire(leased) => self.retire(leased),
@@ -171,7 +197,14 @@ impl Edge {
     }
 
     /// Closes what no instance needs any more.
-    pub fn tidy(&mut self, needed: impl Fn(u32, Family) -> bool, watched: impl Fn(u32) -> bool) {
+    pub fn tidy(
+        &mut self,
+        needed: impl Fn(u32, Family) -> bool,
+        watched: impl Fn(u32) -> bool,
+        borne: impl Fn(&Bearer) -> bool,
+    ) {
+        let unneeded: Vec<_> = self.bearers.extract_if(.., |one| !borne(&one.bearer)).collect();
+        self.unbear(&unneeded);
         self.sockets.retain(|&(link, v6), _| needed(link, if v6 { Family::V6 } else { Family::V4 }));
         self.wires.retain(|&link, _| watched(link));
     }
@@ -261,18 +294,37 @@ impl Edge {
     }
 
     /// The advertisement first, then the lease, to the term of that advertisement.
-    fn advertise(&mut self, instance: &Instance, priority: AdvertPriority, back: &mut Vec<Input<'static>>) {
+    fn advertise(
+        &mut self,
+        instance: &Instance,
+        priority: AdvertPriority,
+        observed: &Observed,
+        back: &mut Vec<Input<'static>>,
+    ) {
         let Some(place) = instance.place() else { return };
+        if place.carrier.bearer.is_some()
+            && let Err(error) = self.wire(instance, observed)
+        {
+            tracing::warn!(instance = %instance.config().name, %error, "cannot advertise from the virtual MAC address");
+        }
         let Some(socket) = self.sockets.get(&(place.link, raw::is_v6(instance.config().family()))) else { return };
+        let mut wire = self.wires.get_mut(&place.link).filter(|_| place.carrier.bearer.is_some());
         let (at, mut sent, mut failed) = (clock::now(), 0, None);
         let written = instance.advertisements(priority, &mut self.buffer, |endpoints, message| {
-            match socket.send(endpoints, message) {
+            // A switch learns where the virtual router is from the source of its advertisements (RFC 9568 §7.3).
+            let result = match &mut wire {
+                Some(wire) if frame::vrrp::write(&mut self.frame, place.mac, endpoints, message) => {
+                    wire.send(&self.frame).map_err(|error| error.to_string())
+                }
+                Some(_) | None => socket.send(endpoints, message).map_err(|error| error.to_string()),
+            };
+            match result {
                 Ok(()) => sent += 1,
                 Err(error) => failed = Some(error),
             }
         });
         self.counters.advertisements += sent;
-        if let Some(error) = failed.map(|error| error.to_string()).or(written.err().map(|error| error.to_string())) {
+        if let Some(error) = failed.or(written.err().map(|error| error.to_string())) {
             self.counters.unsent += 1;
             tracing::warn!(instance = %instance.config().name, %error, "an advertisement was not sent");
         }
@@ -282,6 +334,33 @@ impl Edge {
             if instance.holds() {
                 self.renew(instance, Some(at));
             }
+        }
+    }
+
+    /// Sets the interface with the virtual MAC address up or down, and brings the view of it up to date.
+    fn carry(&mut self, instance: &Instance, up: bool, observed: &mut Observed) {
+        let Some(carrier) = instance.place().map(|place| &place.carrier) else { return };
+        let Some(bearer) = &carrier.bearer else { return };
+        match bearer.set_up(up, &mut self.changes) {
+            Ok(()) => {
+                if let Some(link) = observed.links.iter_mut().find(|link| link.index == carrier.link) {
+                    link.up = up;
+                }
+            }
+            Err(error) if kernel::is_gone(&error) => {}
+            Err(error) => {
+                let name = &instance.config().name;
+                tracing::error!(instance = %name, interface = bearer.name, up, %error, "was not set up or down");
+            }
+        }
+    }
+
+    /// Removes interfaces with virtual MAC addresses.
+    fn unbear(&mut self, bornes: &[Borne]) {
+        let Self { bearers, changes, .. } = self;
+        let stays = |gone: &Bearer| bearers.iter().any(|other| other.bearer.parent == gone.parent);
+        if let Err(error) = bearer::remove_all(bornes, stays, changes) {
+            tracing::error!(%error, "an interface with a virtual MAC address was not removed");
         }
     }
 
@@ -356,7 +435,8 @@ impl Edge {
         for (request, error) in self.change(&requests, observed) {
             match request {
                 Request::Add { net, link, .. } => {
-                    let vip = Vip { net, link, dev: instance.config().interface.to_string() };
+                    let dev = instance.place().map(|place| place.carrier.dev.clone()).unwrap_or_default();
+                    let vip = Vip { net, link, dev };
                     back.push(Input::AddressRefused(vip, error.to_string()));
                 }
                 Request::Remove { net, .. } => {
@@ -371,7 +451,10 @@ impl Edge {
 
     fn addition(instance: &Instance, vip: &Vip) -> Request {
         let lifetimes = instance.plan().map(|plan| plan.lifetimes(vip.net.addr().is_ipv6()));
-        Request::Add { net: vip.net, link: vip.link, lifetimes }
+        let borne = instance.place().is_some_and(|place| place.carrier.bearer.is_some());
+        // The way to the neighbours stays that of the interface itself. A link-local address has no other.
+        let route = !borne || crate::address::is_link_local_v6(vip.net.addr());
+        Request::Add { net: vip.net, link: vip.link, lifetimes, route }
     }
 
     /// Makes changes, and brings the view of the host up to date with those that were made.
@@ -386,11 +469,11 @@ impl Edge {
             let error = refused.next_if(|(refused, _)| *refused == at).map(|(_, error)| error);
             match (request, error) {
                 // Gone is gone, whoever did it, and however the interface went.
-                (Request::Remove { net, link }, Some(error)) if is_gone(&error) => {
+                (Request::Remove { net, link }, Some(error)) if kernel::is_gone(&error) => {
                     self.note_gone(*net, *link, observed)
                 }
                 (_, Some(error)) => failures.push((*request, error)),
-                (Request::Add { net, link, lifetimes }, None) => {
+                (Request::Add { net, link, lifetimes, .. }, None) => {
                     self.placed.insert((*link, *net));
                     let secondary =
                         net.addr().is_ipv4() && observed.addresses.in_subnet(*link, *net).any(|one| one.net != *net);
@@ -439,13 +522,6 @@ impl Edge {
     }
 }
 
-/// Whether what was to be removed is not there: no such address, or no such interface.
-fn is_gone(error: &io::Error) -> bool {
-    use nix::errno::Errno;
-    let codes = [Errno::EADDRNOTAVAIL, Errno::ENODEV, Errno::ENXIO];
-    error.raw_os_error().is_some_and(|code| codes.contains(&Errno::from_raw(code)))
-}
-
 impl Drop for Edge {
     fn drop(&mut self) {
         let placed: Vec<_> = std::mem::take(&mut self.placed).into_iter().collect();
@@ -456,7 +532,9 @@ impl Drop for Edge {
         }
         let requests: Vec<_> = placed.iter().map(|&(link, net)| Request::Remove { net, link }).collect();
         let mut left = 0;
-        let result = self.changes.carry_out(&requests, |_, error| left += usize::from(!is_gone(&error)));
+        let result = self.changes.carry_out(&requests, |_, error| left += usize::from(!kernel::is_gone(&error)));
+        let bearers = std::mem::take(&mut self.bearers);
+        self.unbear(&bearers);
         if left == 0
             && result.is_ok()
             && let Some(dead_man) = &mut self.dead_man

@@ -9,6 +9,7 @@ use vrrp::wire::Datagram;
 use super::event::What;
 use crate::frame::claim::Claim;
 use crate::holder::{self, Vip};
+use crate::kernel::bearer::Bearer;
 use crate::lease::Leased;
 
 /// What happens to an instance.
@@ -90,6 +91,10 @@ pub enum Effect {
     Silence,
     /// Guard these no longer: they are gone.
     Retire(Vec<Leased>),
+    /// Make the interface with the virtual router's MAC address.
+    Bear(Bearer),
+    /// Set it up, so that it carries, or down.
+    Carry(bool),
     /// Add and remove addresses.
     Change(Vec<holder::Effect>),
     /// Give addresses that are there their whole lifetime again.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bc_model::exit::Exit;
 use thiserror::Error;
 
-use crate::config::{Config, LoadError};
+use crate::config::LoadError;
 use crate::kernel::capability::Capability;
 
 /// Why the daemon cannot run, or could not go on.
@@ -15,9 +15,6 @@ pub enum DaemonError {
     /// There is no configuration.
     #[error(transparent)]
     Config(#[from] LoadError),
-    /// The configuration wants what this version cannot do.
-    #[error("{0}")]
-    Unsupported(String),
     /// The process may not do what it must.
     #[error("no permission to {purpose}: {0} is missing", purpose = .0.purpose())]
     MissingCapability(Capability),
@@ -50,7 +47,7 @@ impl DaemonError {
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Unsupported(_) => Exit::Usage,
+            Self::Config(_) => Exit::Usage,
             Self::MissingCapability(_) | Self::Socket { .. } => Exit::Refused,
             Self::Kernel { .. } | Self::Sweep(_) | Self::Privilege(_) => Exit::Failed,
         }
@@ -69,26 +66,7 @@ impl DaemonError {
             Self::Socket { path, source } if source.kind() == io::ErrorKind::NotFound => {
                 path.parent().map(|directory| format!("mkdir {}, or name another with --socket", directory.display()))
             }
-            Self::Config(_)
-            | Self::Unsupported(_)
-            | Self::Kernel { .. }
-            | Self::Sweep(_)
-            | Self::Privilege(_)
-            | Self::Socket { .. } => None,
+            Self::Config(_) | Self::Kernel { .. } | Self::Sweep(_) | Self::Privilege(_) | Self::Socket { .. } => None,
         }
     }
-}
-
-/// Whether this version can do all that `config` wants.
-///
-/// # Errors
-/// The first thing that it cannot do.
-pub fn supported(config: &Config) -> Result<(), String> {
-    for instance in config.instances.values() {
-        let name = &instance.name;
-        if instance.vrrp().is_some_and(|vrrp| vrrp.virtual_mac) {
-            return Err(format!("instance {name}: virtual-mac = true is not supported yet; leave it out"));
-        }
-    }
-    Ok(())
 }

@@ -398,7 +398,7 @@ impl Instance {
         }
         if self.deaf.as_ref().is_some_and(|(_, again)| *again <= now) {
             self.deaf = None;
-            self.govern(now, observed, out);
+            self.observe(now, observed, out);
         }
         self.do_work(out);
         self.prolong_some(now, out);

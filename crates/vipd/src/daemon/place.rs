@@ -7,6 +7,7 @@ use pnet::util::MacAddr;
 use vrrp::Family;
 
 use crate::config::{Instance, PeerSet};
+use crate::kernel::bearer::Bearer;
 use crate::kernel::{Address, Link, Observed};
 
 /// An interface that can carry the instance.
@@ -14,12 +15,25 @@ use crate::kernel::{Address, Link, Observed};
 pub struct Place {
     /// Number of the interface.
     pub link: u32,
-    /// Its hardware address.
+    /// The hardware address that neighbours are told: its own, or the virtual router's.
     pub mac: MacAddr,
+    /// The interface that carries the addresses: the same, or the one with the virtual router's MAC address on it.
+    pub carrier: Carrier,
     /// Our primary IPvX address there: source of advertisements, and tie-break.
     pub primary: IpAddr,
     /// The host routes IPv6 there.
     pub router: bool,
+}
+
+/// An interface that carries addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carrier {
+    /// Its number.
+    pub link: u32,
+    /// Its name.
+    pub dev: String,
+    /// The macvlan that it is, if it is one of ours.
+    pub bearer: Option<Bearer>,
 }
 
 /// Why the interface cannot carry the instance now.
@@ -39,6 +53,8 @@ pub enum Unready {
     NoPrimary(Family),
     /// It does not have the configured source address.
     NoSource(IpAddr),
+    /// The interface with the virtual MAC address on it has not been made yet.
+    NoBearer,
 }
 
 impl fmt::Display for Unready {
@@ -51,6 +67,7 @@ impl fmt::Display for Unready {
             Self::Ipv6Disabled => f.write_str("IPv6 is switched off on the interface"),
             Self::NoPrimary(Family::V4) => f.write_str("the interface has no IPv4 address of its own"),
             Self::NoPrimary(Family::V6) => f.write_str("the interface has no link-local IPv6 address of its own"),
+            Self::NoBearer => f.write_str("the interface with the virtual MAC address is not there"),
             Self::NoSource(source) => write!(f, "the interface does not have the source address {source}"),
         }
     }
@@ -72,7 +89,28 @@ pub fn find(instance: &Instance, observed: &Observed) -> Result<Place, Unready> 
     if instance.family() == Family::V6 && link.disables_ipv6 {
         return Err(Unready::Ipv6Disabled);
     }
-    Ok(Place { link: link.index, mac, primary: primary(instance, link, observed)?, router: link.forwards_ipv6 })
+    let primary = primary(instance, link, observed)?;
+    let (mac, carrier) = match bearer(instance, link) {
+        None => (mac, Carrier { link: link.index, dev: instance.interface.to_string(), bearer: None }),
+        Some(bearer) => {
+            let there = bearer.find(observed).ok_or(Unready::NoBearer)?;
+            (bearer.mac, Carrier { link: there.index, dev: there.name.clone(), bearer: Some(bearer) })
+        }
+    };
+    Ok(Place { link: link.index, mac, carrier, primary, router: link.forwards_ipv6 })
+}
+
+/// The macvlan on `link` that `instance` wants to be carried by, if it wants one.
+#[must_use]
+pub fn bearer(instance: &Instance, link: &Link) -> Option<Bearer> {
+    let vrrp = instance.vrrp().filter(|vrrp| vrrp.virtual_mac)?;
+    Bearer::new(vrrp.vrid.mac(instance.family()).into(), link.index)
+}
+
+/// The same, wherever its interface is; `None` as long as that is not there.
+#[must_use]
+pub fn bearer_of(instance: &Instance, observed: &Observed) -> Option<Bearer> {
+    bearer(instance, observed.link(instance.interface.as_str())?)
 }
 
 /// Whether the interface `name` is up and has carrier.

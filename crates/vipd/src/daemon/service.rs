@@ -22,6 +22,7 @@ use super::event::What;
 use super::hook::{Failed, Runner};
 use super::instance::Instance;
 use super::metrics::Server;
+use super::place;
 use super::stream::Stream;
 use super::watchdog::Watchdog;
 use crate::clock::{self, Alarm};
@@ -236,12 +237,13 @@ impl Service {
             }
         }
         self.watchdog.pat(now);
-        let Self { edge, instances, leaving, .. } = self;
+        let Self { edge, instances, leaving, observed, .. } = self;
         let at = |instance: &Instance, link| instance.place().is_some_and(|place| place.link == link);
         let all = || instances.values().chain(leaving.iter());
         edge.tidy(
             |link, family: Family| all().any(|one| at(one, link) && one.config().family() == family),
             |link| all().any(|one| at(one, link) && one.listens()),
+            |bearer| all().any(|one| place::bearer_of(one.config(), observed).as_ref() == Some(bearer)),
         );
     }
 

@@ -10,6 +10,7 @@
 pub mod arp;
 pub mod claim;
 pub mod ndp;
+pub mod vrrp;
 
 use pnet::packet::ethernet::EtherType;
 use pnet::util::MacAddr;

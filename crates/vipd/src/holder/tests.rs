@@ -16,6 +16,7 @@ fn link(index: u32) -> Link {
         promotes_secondaries: false,
         forwards_ipv6: false,
         disables_ipv6: false,
+        ..Link::default()
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Request {
         link: u32,
         /// How long it stays unless it is renewed; `None`: for ever.
         lifetimes: Option<Lifetimes>,
+        /// Whether its subnet is to be reached through the interface.
+        route: bool,
     },
     /// Remove the address.
     Remove {
@@ -91,14 +93,35 @@ impl Changes {
         Ok(())
     }
 
+    /// Carries out one request of another kind.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or the socket's.
+    pub(super) fn one(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        self.outbox.clear();
+        self.put(message, flags);
+        while let Err(error) = self.socket.send(&self.outbox, 0) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+        let mut refused = Ok(());
+        self.answers(|_, error| refused = Err(error))?;
+        refused
+    }
+
     fn write(&mut self, request: Request) {
         let (message, flags) = match request {
-            Request::Add { net, link, lifetimes } => {
-                (RouteNetlinkMessage::NewAddress(addition(net, link, lifetimes)), NLM_F_CREATE | NLM_F_REPLACE)
+            Request::Add { net, link, lifetimes, route } => {
+                (RouteNetlinkMessage::NewAddress(addition(net, link, lifetimes, route)), NLM_F_CREATE | NLM_F_REPLACE)
             }
             Request::Remove { net, link } => (RouteNetlinkMessage::DelAddress(naming(net, link)), 0),
             Request::Promote { link, on } => (RouteNetlinkMessage::SetLink(promotion(link, on)), 0),
         };
+        self.put(message, flags);
+    }
+
+    fn put(&mut self, message: RouteNetlinkMessage, flags: u16) {
         self.sequence = self.sequence.wrapping_add(1);
         let mut message = NetlinkMessage::from(message);
         message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;

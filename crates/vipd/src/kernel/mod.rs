@@ -5,6 +5,7 @@
 
 mod addresses;
 pub mod batch;
+pub mod bearer;
 pub mod capability;
 pub mod monitor;
 pub mod netlink;
@@ -14,13 +15,15 @@ use std::time::Duration;
 use ipnet::IpNet;
 use pnet::util::MacAddr;
 
+use bearer::ArpHabits;
+
 pub use addresses::Addresses;
 
 /// The value of `IFA_PROTO` that marks an address as placed by vipd ("V"). Kernels before 5.18 do not keep it.
 pub const TAG: u8 = 0x56;
 
 /// A network interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// Its number.
     pub index: u32,
@@ -44,6 +47,12 @@ pub struct Link {
     pub forwards_ipv6: bool,
     /// `net.ipv6.conf.IF.disable_ipv6`.
     pub disables_ipv6: bool,
+    /// The interface below it, if it is a macvlan.
+    pub parent: Option<u32>,
+    /// What `ip link` calls its alias.
+    pub alias: Option<String>,
+    /// How it deals with ARP.
+    pub arp: ArpHabits,
 }
 
 /// An address that is configured on an interface.
@@ -158,4 +167,12 @@ impl Observed {
     pub fn on(&self, link: u32) -> impl Iterator<Item = &Address> {
         self.addresses.iter().filter(move |address| address.link == link)
     }
+}
+
+/// Whether what was to be removed is not there: no such address, or no such interface.
+#[must_use]
+pub fn is_gone(error: &std::io::Error) -> bool {
+    use nix::errno::Errno;
+    let codes = [Errno::EADDRNOTAVAIL, Errno::ENODEV, Errno::ENXIO];
+    error.raw_os_error().is_some_and(|code| codes.contains(&Errno::from_raw(code)))
 }

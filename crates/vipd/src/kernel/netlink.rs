@@ -18,12 +18,16 @@ use netlink_packet_route::link::{
 use pnet::util::MacAddr;
 use rtnetlink::Handle;
 
+use super::bearer::ArpHabits;
 use super::{Address, Addresses, Link, Observed, TAG};
 use crate::lease::Lifetimes;
 
-/// `IFLA_INET_CONF` (linux/if_link.h) and `IPV4_DEVCONF_PROMOTE_SECONDARIES` (linux/ip.h).
+/// `IFLA_INET_CONF` (linux/if_link.h) and `IPV4_DEVCONF_…` (linux/ip.h).
 const IFLA_INET_CONF: u16 = 1;
-const PROMOTE_SECONDARIES: u16 = 20;
+pub(super) const RP_FILTER: u16 = 8;
+pub(super) const ARP_ANNOUNCE: u16 = 18;
+pub(super) const ARP_IGNORE: u16 = 19;
+pub(super) const PROMOTE_SECONDARIES: u16 = 20;
 /// A lifetime that does not end.
 const FOR_EVER: u32 = u32::MAX;
 
@@ -77,7 +81,7 @@ impl Netlink {
     /// `AlreadyExists` if it is there; `PermissionDenied` without `CAP_NET_ADMIN`.
     pub async fn add(&self, net: IpNet, link: u32) -> io::Result<()> {
         let mut request = self.handle.address().add(link, net.addr(), net.prefix_len());
-        *request.message_mut() = addition(net, link, None);
+        *request.message_mut() = addition(net, link, None, true);
         request.execute().await.map_err(to_io)
     }
 
@@ -99,14 +103,23 @@ impl Netlink {
 }
 
 /// The message that adds `net`, or, if it is there, gives it new lifetimes; without lifetimes it stays for ever.
-pub(super) fn addition(net: IpNet, link: u32, lifetimes: Option<Lifetimes>) -> AddressMessage {
+///
+/// Without `route` its subnet is not reached through this link because of it.
+pub(super) fn addition(net: IpNet, link: u32, lifetimes: Option<Lifetimes>, route: bool) -> AddressMessage {
     let mut message = naming(net, link);
     message.header.scope =
         if crate::address::is_link_local_v6(net.addr()) { AddressScope::Link } else { AddressScope::Universe };
     message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(TAG)));
+    let mut flags = AddressFlags::empty();
     if net.addr().is_ipv6() {
         message.header.flags = AddressHeaderFlags::Nodad;
-        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        flags |= AddressFlags::Nodad;
+    }
+    if !route {
+        flags |= AddressFlags::Noprefixroute;
+    }
+    if !flags.is_empty() {
+        message.attributes.push(AddressAttribute::Flags(flags));
     }
     let for_ever = net.addr().is_ipv6().then_some(Lifetimes { valid: FOR_EVER, preferred: 0 });
     if let Some(lifetimes) = lifetimes.or(for_ever) {
@@ -131,14 +144,18 @@ pub(super) fn naming(net: IpNet, link: u32) -> AddressMessage {
 
 /// The message that sets `promote_secondaries`.
 pub(super) fn promotion(link: u32, on: bool) -> LinkMessage {
-    let value = DefaultNla::new(PROMOTE_SECONDARIES, u32::from(on).to_ne_bytes().to_vec());
-    let mut values = vec![0; value.buffer_len()];
-    value.emit(&mut values);
-    let conf = AfSpecInet::Other(DefaultNla::new(IFLA_INET_CONF | NLA_F_NESTED, values));
     let mut message = LinkMessage::default();
     message.header.index = link;
-    message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![conf])]));
+    message.attributes.push(LinkAttribute::AfSpecUnspec(vec![settings(&[(PROMOTE_SECONDARIES, u32::from(on))])]));
     message
+}
+
+/// `net.ipv4.conf.IF.…`, each by its number.
+pub(super) fn settings(of: &[(u16, u32)]) -> AfSpecUnspec {
+    let values: Vec<_> = of.iter().map(|&(key, value)| DefaultNla::new(key, value.to_ne_bytes().to_vec())).collect();
+    let mut bytes = vec![0; values.as_slice().buffer_len()];
+    values.as_slice().emit(&mut bytes);
+    AfSpecUnspec::Inet(vec![AfSpecInet::Other(DefaultNla::new(IFLA_INET_CONF | NLA_F_NESTED, bytes))])
 }
 
 /// The kernel's errno as an [`io::Error`]; everything else as `Other` in the library's words.
@@ -163,6 +180,7 @@ pub(super) fn link(message: &LinkMessage, all: &[LinkMessage]) -> Link {
         promotes_secondaries: false,
         forwards_ipv6: false,
         disables_ipv6: false,
+        ..Link::default()
     };
     for attribute in &message.attributes {
         match attribute {
@@ -172,6 +190,8 @@ pub(super) fn link(message: &LinkMessage, all: &[LinkMessage]) -> Link {
                 link.mac = <[u8; 6]>::try_from(octets.as_slice()).ok().map(MacAddr::from);
             }
             LinkAttribute::Controller(index) => link.port_of = Some(*index).filter(|&index| takes_frames(index, all)),
+            LinkAttribute::Link(below) if is_macvlan(message) => link.parent = Some(*below),
+            LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()).filter(|alias| !alias.is_empty()),
             LinkAttribute::AfSpecUnspec(families) => {
                 families.iter().for_each(|family| configuration(&mut link, family))
             }
@@ -179,6 +199,14 @@ pub(super) fn link(message: &LinkMessage, all: &[LinkMessage]) -> Link {
         }
     }
     link
+}
+
+fn is_macvlan(message: &LinkMessage) -> bool {
+    let infos = message
+        .attributes
+        .iter()
+        .filter_map(|one| if let LinkAttribute::LinkInfo(info) = one { Some(info) } else { None });
+    infos.flatten().any(|info| matches!(info, LinkInfo::Kind(InfoKind::MacVlan)))
 }
 
 fn alternative(property: &Prop) -> Option<String> {
@@ -200,6 +228,10 @@ fn configuration(link: &mut Link, family: &AfSpecUnspec) {
             for value in values {
                 if let AfSpecInet::DevConf(conf) = value {
                     link.promotes_secondaries = conf.promote_secondaries != 0;
+                    link.arp = ArpHabits {
+                        ignore: u32::try_from(conf.arp_ignore).unwrap_or(0),
+                        announce: u32::try_from(conf.arp_announce).unwrap_or(0),
+                    };
                 }
             }
         }

@@ -7,7 +7,6 @@ use bc_model::exit::Exit;
 use serde::Serialize;
 
 use crate::config::{Config, LoadError, Problem, Summary, describe_lease};
-use crate::daemon::error::supported;
 use crate::lease::Enforcement;
 
 /// What was found, as JSON has it.
@@ -40,7 +39,6 @@ pub fn check(
         Ok(config) => {
             let mut summary = Summary::of(&config, |instance| describe_lease(instance, Enforcement::DeadMan));
             summary.warnings.extend(absent_interfaces(&config, exists));
-            summary.warnings.extend(supported(&config).err().map(|why| format!("vipd run refuses this: {why}")));
             for warning in &summary.warnings {
                 writeln!(err, "warning: {warning}")?;
             }

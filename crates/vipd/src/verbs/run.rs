@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use crate::config::Config;
-use crate::daemon::error::supported;
 use crate::daemon::{DaemonError, Service};
 use crate::kernel::capability::Capability;
 
@@ -23,7 +22,6 @@ pub struct Request {
 pub async fn run(request: Request) -> Result<(), DaemonError> {
     let Request { config: file, socket } = request;
     let config = Config::load(&file)?;
-    supported(&config).map_err(DaemonError::Unsupported)?;
     for capability in [Capability::NetAdmin, Capability::NetRaw] {
         if !capability.is_effective() {
             return Err(DaemonError::MissingCapability(capability));

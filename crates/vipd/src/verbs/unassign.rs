@@ -8,6 +8,8 @@ use crate::error::Error;
 use crate::holder::{Effect, Holder, Vip};
 use crate::interrupt::Interrupt;
 use crate::kernel::Observed;
+use crate::kernel::batch::Changes;
+use crate::kernel::bearer;
 use crate::kernel::capability::Capability;
 use crate::lease::{DeadMan, TableName};
 use crate::preflight;
@@ -48,9 +50,23 @@ pub async fn unassign(request: &Request, report: &mut VipReport) -> Result<(), E
     let mut hands = Hands::new()?;
     remove(request, report, &mut hands).await?;
     if matches!(request.which, Which::All { dev: None }) && !request.dry_run {
-        clear_guards(&hands.observe().await?);
+        let observed = hands.observe().await?;
+        clear_bearers(&observed);
+        clear_guards(&observed);
     }
     Ok(())
+}
+
+/// Removes the interfaces with virtual MAC addresses that a dead daemon left.
+fn clear_bearers(observed: &Observed) {
+    let left = bearer::all(observed);
+    if left.is_empty() {
+        return;
+    }
+    let removed = Changes::open().and_then(|mut changes| bearer::remove_all(&left, |_| false, &mut changes));
+    if let Err(error) = removed {
+        tracing::warn!(%error, "an interface with a virtual MAC address that a dead daemon left could not be removed");
+    }
 }
 
 /// Clears away what a dead daemon guards in vain, or the address would be silent wherever it is assigned next.

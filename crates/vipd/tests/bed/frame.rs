@@ -92,6 +92,11 @@ impl Frame {
         }
     }
 
+    /// Whether it says in ARP whose the address is: a request does so too, by its sender.
+    pub fn speaks_for(&self, address: IpAddr) -> bool {
+        self.kind() == Some(0x0806) && self.field::<4>(28).map(IpAddr::from) == Some(address)
+    }
+
     /// The address that an ARP reply to one host speaks for.
     pub fn arp_reply(&self) -> Option<Ipv4Addr> {
         let to_one = self.bytes.first()? & 1 == 0;

@@ -26,11 +26,12 @@ fn text(setting: &Setting) -> String {
         write!(
             text,
             "vrrp_instance v{vrid} {{\n  version {}\n  state BACKUP\n  interface eth0\n  virtual_router_id {vrid}\n  \
-             priority {}\n  advert_int {}\n{}  virtual_ipaddress {{\n    {}\n  }}\n",
+             priority {}\n  advert_int {}\n{}{}  virtual_ipaddress {{\n    {}\n  }}\n",
             setting.version,
             setting.priority,
             setting.interval.as_secs_f64(),
             if setting.preempt { "" } else { "  nopreempt\n" },
+            if setting.virtual_mac { "  use_vmac\n" } else { "" },
             instance.addresses.join("\n    "),
             vrid = instance.vrid,
         )

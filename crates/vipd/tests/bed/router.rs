@@ -49,6 +49,8 @@ pub struct Setting {
     pub interval: Duration,
     pub priority: u8,
     pub preempt: bool,
+    /// Advertises from, and holds the addresses on, the virtual router's MAC address. FRR always does.
+    pub virtual_mac: bool,
     pub instances: Vec<Instance>,
 }
 

@@ -25,13 +25,14 @@ fn text(setting: &Setting) -> String {
             text,
             "[[instance]]\nname = \"v{vrid}\"\nmode = \"vrrp\"\ninterface = \"eth0\"\naddresses = {:?}\n\
              unadvertised-addresses = {:?}\nvirtual-router-id = {vrid}\npriority = {}\nversion = {}\n\
-             advertisement-interval-ms = {}\npreempt = {}\n",
+             advertisement-interval-ms = {}\npreempt = {}\nvirtual-mac = {}\n",
             instance.addresses,
             instance.unadvertised,
             setting.priority,
             setting.version,
             setting.interval.as_millis(),
             setting.preempt,
+            setting.virtual_mac,
             vrid = instance.vrid,
         )
         .unwrap();

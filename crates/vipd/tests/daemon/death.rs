@@ -27,6 +27,7 @@ fn setting(priority: u8) -> Setting {
         interval: Duration::from_millis(100),
         priority,
         preempt: true,
+        virtual_mac: false,
         instances: vec![Instance { vrid: 51, addresses: vec!["198.18.5.200/24".into()], unadvertised: Vec::new() }],
     }
 }

@@ -134,8 +134,11 @@ impl Host {
             .collect()
     }
 
+    /// Whether it has the address, on whatever interface.
     pub fn has(&self, address: &str) -> bool {
-        self.addresses().iter().any(|held| held.starts_with(&format!("{address}/")))
+        let links = self.namespace.ip_json("address show");
+        let infos = links.as_array().into_iter().flatten().filter_map(|link| link["addr_info"].as_array());
+        infos.flatten().any(|info| info["local"] == address)
     }
 
     /// What this host's neighbour table says of `address`.

@@ -17,6 +17,9 @@ pub enum Protocol {
     V3,
     /// VRRP version 3, IPv6.
     V3Ipv6,
+    /// The same two, with the virtual router's MAC address.
+    V3VirtualMac,
+    V3Ipv6VirtualMac,
 }
 
 impl Protocol {
@@ -24,8 +27,8 @@ impl Protocol {
     pub fn setting(self, priority: u8) -> Setting {
         let (version, interval, addresses) = match self {
             Self::V2 => (2, 1000, ["198.18.5.200/24"].as_slice()),
-            Self::V3 => (3, 100, ["198.18.5.200/24"].as_slice()),
-            Self::V3Ipv6 => (3, 100, ["fe80::5:200/64", "fd00:5::200/64"].as_slice()),
+            Self::V3 | Self::V3VirtualMac => (3, 100, ["198.18.5.200/24"].as_slice()),
+            Self::V3Ipv6 | Self::V3Ipv6VirtualMac => (3, 100, ["fe80::5:200/64", "fd00:5::200/64"].as_slice()),
         };
         let addresses = addresses.iter().map(|&address| address.to_owned()).collect();
         Setting {
@@ -33,6 +36,7 @@ impl Protocol {
             interval: Duration::from_millis(interval),
             priority,
             preempt: true,
+            virtual_mac: matches!(self, Self::V3VirtualMac | Self::V3Ipv6VirtualMac),
             instances: vec![Instance { vrid: VRID, addresses, unadvertised: Vec::new() }],
         }
     }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use vrrp::StepDown;
 
+use super::place::Place;
 use super::{CHUNK, Effect, Instance, Observed, Vip, What, holder};
 
 impl Instance {
@@ -15,6 +16,9 @@ impl Instance {
         if !self.leased().is_empty() {
             out.push(Effect::Guard);
             out.push(Effect::Renew);
+        }
+        if self.is_borne() {
+            out.push(Effect::Carry(true));
         }
         self.announcer.begin(now);
         let there = |vip: &&Vip| observed.addresses.get(vip.link, vip.net).is_some();
@@ -30,11 +34,20 @@ impl Instance {
         if std::mem::replace(&mut self.held, false) {
             out.push(Effect::Silence);
         }
+        // RFC 9568 §6.4.2: a Backup does not accept packets to the virtual router's MAC address.
+        if self.is_borne() {
+            out.push(Effect::Carry(false));
+        }
         // The owner's addresses are the interface's own.
         if self.priority().is_none_or(|priority| !priority.is_owner()) {
             self.vips.iter().for_each(|vip| self.holder.release(vip.clone()));
         }
         self.plan_work(observed);
+    }
+
+    /// Whether an interface of its own carries its addresses.
+    fn is_borne(&self) -> bool {
+        self.place.as_ref().is_ok_and(|place| place.carrier.bearer.is_some())
     }
 
     /// What is left to do after what has been observed. Announcing is the announcer's.
@@ -54,6 +67,13 @@ impl Instance {
     pub(super) fn look_after(&mut self, now: Instant, observed: &Observed, out: &mut Vec<Effect>) {
         if !self.held || !self.work.is_empty() {
             return;
+        }
+        let carries = |place: &Place| observed.link_by_index(place.carrier.link).is_some_and(|link| link.up);
+        if self.is_borne() && !self.place.as_ref().is_ok_and(carries) {
+            out.push(Effect::Carry(true));
+            self.announcer.begin(now);
+            self.announcer.placed(self.vips.iter().map(|vip| vip.net.addr()));
+            self.announcer.complete();
         }
         self.plan_work(observed);
         let missing: Vec<_> = self

@@ -52,7 +52,9 @@ impl Instance {
     pub(super) fn observe(&mut self, now: Instant, observed: &Observed, out: &mut Vec<Effect>) {
         let found = place::find(&self.config, observed);
         let moved = match (&self.place, &found) {
-            (Ok(before), Ok(after)) => before.link != after.link || before.mac != after.mac,
+            (Ok(before), Ok(after)) => {
+                (before.link, before.mac, &before.carrier) != (after.link, after.mac, &after.carrier)
+            }
             (Ok(_), Err(_)) | (Err(_), Ok(_)) => true,
             (Err(before), Err(after)) => before != after,
         };
@@ -69,14 +71,23 @@ impl Instance {
         } else if let Ok(place) = found {
             self.place = Ok(place);
         }
+        self.want_bearer(observed, out);
         self.govern(now, observed, out);
         self.look_after(now, observed, out);
     }
 
+    /// Asks for the interface with the virtual MAC address when that is all that is missing.
+    fn want_bearer(&self, observed: &Observed, out: &mut Vec<Effect>) {
+        let link = observed.link(self.config.interface.as_str());
+        if let (Err(Unready::NoBearer), None, Some(link)) = (&self.place, &self.deaf, link) {
+            out.extend(place::bearer(&self.config, link).map(Effect::Bear));
+        }
+    }
+
     /// Makes a home of an interface.
     pub(super) fn settle(&mut self, place: Place) {
-        let dev = self.config.interface.to_string();
-        self.vips = self.config.held().map(|net| Vip { net, link: place.link, dev: dev.clone() }).collect();
+        let carrier = &place.carrier;
+        self.vips = self.config.held().map(|net| Vip { net, link: carrier.link, dev: carrier.dev.clone() }).collect();
         self.leased = self.vips.iter().map(|vip| Leased::new(vip.net.addr(), vip.link)).collect();
         self.place = Ok(place);
     }
@@ -84,6 +95,7 @@ impl Instance {
     /// Begins, ends or goes on, by whether it can run.
     pub(super) fn govern(&mut self, now: Instant, observed: &Observed, out: &mut Vec<Effect>) {
         let obstacle = match (&self.place, &self.deaf, self.faults.first()) {
+            (Err(Unready::NoBearer), Some((why, _)), _) => Some((why.clone(), Shutdown::InterfaceDown)),
             (Err(unready), _, _) => Some((unready.to_string(), Shutdown::InterfaceDown)),
             (Ok(_), Some((why, _)), _) => Some((why.clone(), Shutdown::Fault)),
             (Ok(_), None, Some(fault)) => Some((fault.clone(), Shutdown::Fault)),

@@ -106,6 +106,7 @@ fn host() -> Observed {
         promotes_secondaries: true,
         forwards_ipv6: false,
         disables_ipv6: false,
+        ..Link::default()
     };
     Observed { links: vec![link], addresses: [address("198.19.255.10/16", None)].into_iter().collect() }
 }

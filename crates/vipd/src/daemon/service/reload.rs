@@ -8,7 +8,6 @@ use crate::clock;
 use crate::config::{self, Change, Config, How, Name};
 use crate::daemon::check;
 use crate::daemon::effect::Input;
-use crate::daemon::error::supported;
 use crate::daemon::event::What;
 use crate::daemon::instance::Instance;
 use crate::daemon::metrics::Server;
@@ -19,7 +18,7 @@ impl Service {
     pub(super) fn reload(&mut self) -> Result<usize, String> {
         self.watchdog.reloading();
         let loaded = Config::load(&self.file).map_err(|error| error.to_string());
-        let result = match loaded.and_then(|config| supported(&config).map(|()| config)) {
+        let result = match loaded {
             Ok(config) => {
                 let changes = self.change_to(config);
                 self.report(None, What::Reloaded { changes });
