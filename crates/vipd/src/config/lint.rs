@@ -68,5 +68,9 @@ fn of_vrrp(instance: &Instance, vrrp: &Vrrp) -> Vec<String> {
         )),
         PeerSet::Unicast(_) | PeerSet::Multicast => {}
     }
+    if vrrp.virtual_mac && matches!(vrrp.peers, PeerSet::Unicast(_)) {
+        let why = "with unicast peers no advertisement tells the switches where it is, only the announcements do";
+        warnings.push(format!("instance {name}: virtual-mac = true: {why}"));
+    }
     warnings
 }

@@ -362,7 +362,10 @@ fn reason(keyword: &str) -> &'static str {
             "only interfaces and checks are tracked; a [[check]] may look at it"
         }
         "use_ipvlan" => "there is no ipvlan; virtual-mac = true makes a macvlan",
-        "use_vmac_addr" | "vmac_xmit_base" => "one macvlan carries the addresses, and nothing else of it can be chosen",
+        "vmac_xmit_base" => {
+            "with virtual-mac = true multicast advertisements leave by the interface, from the virtual MAC address"
+        }
+        "use_vmac_addr" => "one macvlan carries the addresses, and nothing else of it can be chosen",
         "dont_track_primary" => {
             "the instance's own interface is always watched: without it nobody hears the advertisements"
         }
