@@ -8,7 +8,7 @@ const EXAMPLES: &str = "\
 Examples:
   bcctl check                      is the site ready for an operation?
   bcctl explain BC210              what that finding means, and what mends it
-  bcctl status                     who is what, who is behind, who holds the VIP
+  bcctl status --watch             who is what, who is behind, who holds the VIP, what a failover would lose
   bcctl failover --dry-run         every command, host by host; nothing is run
   bcctl failover                   shows the plan, asks, and does it
   bcctl failback --yes             goes home without asking, for scripts
@@ -39,8 +39,8 @@ pub(crate) enum Verb {
     Check(Look),
     /// Say what a finding of `check` means, what it breaks and what mends it.
     Explain(Explain),
-    /// Show roles, WAL positions, lag, GoCD's health, the holder of the VIP, and an unfinished operation.
-    Status(Look),
+    /// Show who serves, who is how far behind, who holds the VIP, and what a failover would do and lose now.
+    Status(Watch),
     /// Change places as planned: both are well, nothing is lost.
     Switchover(Act),
     /// The serving place is lost: turn it off for certain, then serve from the other one.
@@ -57,6 +57,19 @@ pub(crate) struct Look {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Options of `status`.
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    #[command(flatten)]
+    pub(crate) look: Look,
+    /// Look again and again, in place on a terminal; with --json one line per look. The fence devices are not asked.
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+    /// Seconds between two looks of --watch.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) interval: u64,
 }
 
 /// Options of `explain`.

@@ -14,7 +14,7 @@ use bc_model::journal::Journal;
 pub(crate) use check::{check, exit};
 pub(crate) use plan::{dry_run, plan, way_back};
 pub(crate) use progress::Progress;
-pub(crate) use status::status;
+pub(crate) use status::{Screen, Watch};
 
 use crate::execute::End;
 use crate::finding::Finding;

@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bc_model::exit::Exit;
 use bc_model::inventory::{Inventory, InventoryError};
 use bc_model::journal::{Event, Intent, Journal, Outcome, SCHEMA};
 use thiserror::Error;
 
-use crate::cli::{Act, Cli, Explain, Look, Resume, Verb};
-use crate::clock::{SystemClock, time_of_day};
+use crate::cli::{Act, Cli, Explain, Look, Resume, Verb, Watch};
+use crate::clock::{Clock as _, SystemClock, time_of_day};
 use crate::confirm::{Answer, confirm};
 use crate::execute::{End, Execution};
 use crate::finding;
@@ -145,10 +146,31 @@ fn explain(what: &Explain) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn status(inventory: &Inventory, store: &Store, how: &Look) -> Result<Exit> {
+fn status(inventory: &Inventory, store: &Store, how: &Watch) -> Result<Exit> {
     let hosts = SystemHosts::new(inventory).map_err(VerbError::Sockets)?;
-    let seen = observe(inventory, &hosts, Fences::States);
-    render::status(inventory, &seen, store.unfinished()?.as_ref(), how.json).map_err(VerbError::Output)?;
+    // Devices may be slow, and are not made for being asked every second.
+    let fences = if how.watch { Fences::Unasked } else { Fences::States };
+    let look = || {
+        let seen = observe(inventory, &hosts, fences);
+        Ok::<_, VerbError>(render::Screen::new(inventory, &seen, store.unfinished()?.as_ref(), time_of_day()))
+    };
+    if !how.watch {
+        look()?.show(how.look.json).map_err(VerbError::Output)?;
+        return Ok(Exit::Done);
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(VerbError::Sockets)?;
+    }
+    let clock = SystemClock::new();
+    let mut terminal = render::Watch::default();
+    while !stop.load(Ordering::Relaxed) {
+        terminal.show(&look()?, how.look.json).map_err(VerbError::Output)?;
+        let next = clock.now() + Duration::from_secs(how.interval);
+        while clock.now() < next && !stop.load(Ordering::Relaxed) {
+            clock.pause(Duration::from_millis(50));
+        }
+    }
     Ok(Exit::Done)
 }
 

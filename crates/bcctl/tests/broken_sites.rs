@@ -1,0 +1,510 @@
+//! `bcctl check` and `bcctl status` on real servers that are really broken: the one finding that explains each comes first.
+#![expect(clippy::expect_used, clippy::print_stderr, reason = "a test says where it stops, and that it was skipped")]
+#![expect(clippy::disallowed_methods, reason = "a test waits with a deadline, and says how long a check took")]
+
+mod site;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+use site::Site;
+
+fn site() -> Option<Site> {
+    match site::missing() {
+        None => Some(Site::new()),
+        Some(reason) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{reason}"),
+        Some(reason) => {
+            eprintln!("SKIPPED: {reason}");
+            None
+        }
+    }
+}
+
+/// What `check` says: exit status, and the findings that are not ok.
+fn check(site: &Site) -> (Option<i32>, Vec<Value>) {
+    let output = site.bcctl(&["check", "--json"]).output().expect("bcctl starts");
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    let findings = report["findings"].as_array().expect("findings").clone();
+    (output.status.code(), findings.into_iter().filter(|finding| finding["level"] != "ok").collect())
+}
+
+/// Waits until the first finding is the expected one, and the only one that is nobody's consequence.
+fn expect_first(site: &Site, what: &str, code: &str, subject: &str) -> Vec<Value> {
+    let mut last = Vec::new();
+    for _ in 0..40 {
+        let (exit, found) = check(site);
+        let roots: Vec<&Value> = found.iter().filter(|finding| finding["because-of"].is_null()).collect();
+        if let [only] = roots.as_slice()
+            && only["code"] == code
+            && only["subject"] == subject
+            && found[0] == **only
+        {
+            let expected = match only["level"].as_str() {
+                Some("error") => 3,
+                Some("warning") => 1,
+                _ => 0,
+            };
+            assert_eq!(exit, Some(expected), "{what}: {only}");
+            return found;
+        }
+        last = found;
+        std::thread::sleep(std::time::Duration::from_millis(250));
+    }
+    panic!("{what}: expected {code} on {subject} first and alone; last seen: {last:#?}");
+}
+
+fn set(site: &Site, host: &str, setting: &str) {
+    site.sql(host, &format!("ALTER SYSTEM SET {setting}"));
+    site.sql(host, "SELECT pg_reload_conf()");
+}
+
+fn reset(site: &Site, host: &str, name: &str) {
+    site.sql(host, &format!("ALTER SYSTEM RESET {name}"));
+    site.sql(host, "SELECT pg_reload_conf()");
+}
+
+fn restart(site: &Site, host: &str) {
+    site.service(host, "stop");
+    site.service(host, "start");
+}
+
+/// Something that breaks a site, and what mends it.
+type Change<'a> = Box<dyn Fn() + 'a>;
+
+#[test]
+fn each_broken_site_yields_the_one_finding_that_explains_it_first() {
+    let Some(site) = site() else { return };
+    let site = &site;
+    let begun = std::time::Instant::now();
+    assert_eq!(check(site), (Some(0), Vec::new()), "a healthy site");
+    eprintln!("check of a healthy site: {} ms", begun.elapsed().as_millis());
+
+    let write = |path: &str, text: &str| fs::write(site.path(path), text).expect("a file");
+    let remove = |path: &str| fs::remove_file(site.path(path)).expect("a file");
+    let inventory = fs::read_to_string(site.path("bc.toml")).expect("a file");
+    let inventory = inventory.as_str();
+    let with = |from: &str, to: &str| {
+        assert!(inventory.contains(from), "{from}");
+        write("bc.toml", &inventory.replacen(from, to, 1));
+    };
+    let program = |name: &str, text: &str| {
+        let path = site.path("bin").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}")).expect("a script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
+    };
+    let bin = |name: &str| fs::read_to_string(site.path("bin").join(name)).expect("a script");
+    let [ssh, fence, vipd] = ["ssh", "fence", "vipd"].map(bin);
+    let original = |name: &str, text: &str| program(name, text.trim_start_matches("#!/bin/sh\n"));
+    let hba = fs::read_to_string(site.path("pg1/pg_hba.conf")).expect("a file");
+    let conf = fs::read_to_string(site.path("pg1/postgresql.conf")).expect("a file");
+    let conninfo = || site.sql("pg2", "SELECT setting FROM pg_settings WHERE name = 'primary_conninfo'");
+    let conninfo = conninfo();
+
+    let sites: Vec<(&str, &str, &str, Change<'_>, Change<'_>)> = vec![
+        (
+            "a host does not answer",
+            "BC103",
+            "pg2",
+            Box::new(|| original("ssh", &ssh.replace("= on ]", "= on ] && [ \"$BC_HOST\" != pg2 ]"))),
+            Box::new(|| original("ssh", &ssh)),
+        ),
+        (
+            "sudo asks for a password",
+            "BC105",
+            "go2",
+            Box::new(|| {
+                let refuse = "[ \"$BC_HOST\" != go2 ] || { echo 'sudo: a password is required' >&2; exit 1; }\nexec sh -c \"$3\"";
+                original("ssh", &ssh.replace("exec sh -c \"$3\"", refuse));
+            }),
+            Box::new(|| original("ssh", &ssh)),
+        ),
+        (
+            "a clock is two hours behind",
+            "BC107",
+            "pg2",
+            Box::new(|| {
+                program("date", "[ \"$BC_HOST\" = pg2 ] && set -- -d '2 hours ago' \"$@\"; exec /bin/date \"$@\"")
+            }),
+            Box::new(|| remove("bin/date")),
+        ),
+        (
+            "the inventory names another version",
+            "BC102",
+            "pg1",
+            Box::new(|| {
+                let other = if inventory.contains("postgresql/14/") { "15" } else { "14" };
+                with("[postgresql]\n", &format!("[postgresql]\nversion = \"{other}\"\n"));
+            }),
+            Box::new(|| write("bc.toml", inventory)),
+        ),
+        (
+            "the standby is stopped",
+            "BC211",
+            "pg2",
+            Box::new(|| site.service("pg2", "stop")),
+            Box::new(|| site.service("pg2", "start")),
+        ),
+        (
+            "the primary is stopped",
+            "BC209",
+            "pg1",
+            Box::new(|| site.service("pg1", "stop")),
+            Box::new(|| site.service("pg1", "start")),
+        ),
+        (
+            "both are stopped",
+            "BC204",
+            "site",
+            Box::new(|| ["pg2", "pg1"].into_iter().for_each(|host| site.service(host, "stop"))),
+            Box::new(|| ["pg1", "pg2"].into_iter().for_each(|host| site.service(host, "start"))),
+        ),
+        (
+            "a recovery.conf of old keeps the standby from starting",
+            "BC207",
+            "pg2",
+            Box::new(|| {
+                site.service("pg2", "stop");
+                write("pg2/recovery.conf", "standby_mode = 'on'\n");
+            }),
+            Box::new(|| {
+                remove("pg2/recovery.conf");
+                site.service("pg2", "start");
+            }),
+        ),
+        (
+            "the primary would come up as a standby",
+            "BC208",
+            "pg1",
+            Box::new(|| write("pg1/standby.signal", "")),
+            Box::new(|| remove("pg1/standby.signal")),
+        ),
+        (
+            "the standby's login is refused",
+            "BC301",
+            "pg2",
+            Box::new(|| {
+                site.service("pg2", "stop");
+                write(
+                    "pg1/pg_hba.conf",
+                    "local all all trust\nhost all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 reject\n",
+                );
+                site.sql("pg1", "SELECT pg_reload_conf()");
+                site.service("pg2", "start");
+            }),
+            Box::new(|| {
+                write("pg1/pg_hba.conf", &hba);
+                site.sql("pg1", "SELECT pg_reload_conf()");
+            }),
+        ),
+        (
+            "the slot was dropped",
+            "BC303",
+            "pg2",
+            Box::new(|| {
+                site.service("pg2", "stop");
+                site.wait("SELECT active FROM pg_replication_slots", "pg1", "f");
+                site.sql("pg1", "SELECT pg_drop_replication_slot('pg2')");
+                site.service("pg2", "start");
+            }),
+            Box::new(|| {
+                site.sql("pg1", "SELECT pg_create_physical_replication_slot('pg2', true)");
+            }),
+        ),
+        (
+            "the standby streams under another name",
+            "BC304",
+            "pg2",
+            Box::new(|| {
+                set(
+                    site,
+                    "pg2",
+                    &format!(
+                        "primary_conninfo = '{}'",
+                        conninfo.replace("application_name=pg2", "application_name=walreceiver").replace('\'', "''")
+                    ),
+                )
+            }),
+            Box::new(|| set(site, "pg2", &format!("primary_conninfo = '{}'", conninfo.replace('\'', "''")))),
+        ),
+        (
+            "replay is paused",
+            "BC307",
+            "pg2",
+            Box::new(|| drop(site.sql("pg2", "SELECT pg_wal_replay_pause()"))),
+            Box::new(|| drop(site.sql("pg2", "SELECT pg_wal_replay_resume()"))),
+        ),
+        (
+            "replay is delayed",
+            "BC308",
+            "pg2",
+            Box::new(|| set(site, "pg2", "recovery_min_apply_delay = '1h'")),
+            Box::new(|| reset(site, "pg2", "recovery_min_apply_delay")),
+        ),
+        (
+            "commits wait for a name that nobody has",
+            "BC310",
+            "pg1",
+            Box::new(|| set(site, "pg1", "synchronous_standby_names = 'pg9'")),
+            Box::new(|| reset(site, "pg1", "synchronous_standby_names")),
+        ),
+        (
+            "a slot that nobody uses",
+            "BC313",
+            "pg1",
+            Box::new(|| drop(site.sql("pg1", "SELECT pg_create_physical_replication_slot('old', true)"))),
+            Box::new(|| drop(site.sql("pg1", "SELECT pg_drop_replication_slot('old')"))),
+        ),
+        (
+            "the primary has fewer connections than the standby",
+            "BC315",
+            "pg1",
+            Box::new(|| {
+                set(site, "pg2", "max_connections = 40");
+                restart(site, "pg2");
+            }),
+            Box::new(|| {
+                reset(site, "pg2", "max_connections");
+                restart(site, "pg2");
+            }),
+        ),
+        (
+            "the archive command fails",
+            "BC406",
+            "pg1",
+            Box::new(|| {
+                write("pg1/postgresql.conf", &format!("{conf}archive_mode = on\narchive_command = 'false'\n"));
+                restart(site, "pg1");
+                site.sql("pg1", "INSERT INTO rows (t) VALUES ('x')");
+                site.sql("pg1", "SELECT pg_switch_wal()");
+            }),
+            Box::new(|| {
+                write("pg1/postgresql.conf", &conf);
+                restart(site, "pg1");
+                site.sql("pg1", "SELECT pg_stat_reset_shared('archiver')");
+            }),
+        ),
+        (
+            "the archive is not mounted",
+            "BC401",
+            "pg1",
+            Box::new(|| {
+                for host in ["pg1", "pg2"] {
+                    set(site, host, "restore_command = 'true'");
+                }
+                let directory = site.path("no-archive");
+                with(
+                    "[postgresql]\n",
+                    &format!("[postgresql]\narchive = {{ directory = \"{}\" }}\n", directory.display()),
+                );
+                write("pg1/postgresql.conf", &format!("{conf}archive_mode = on\narchive_command = 'true'\n"));
+                restart(site, "pg1");
+                restart(site, "pg2");
+            }),
+            Box::new(|| {
+                write("bc.toml", inventory);
+                for host in ["pg1", "pg2"] {
+                    reset(site, host, "restore_command");
+                }
+                write("pg1/postgresql.conf", &conf);
+                restart(site, "pg1");
+                restart(site, "pg2");
+            }),
+        ),
+        (
+            "little room is left",
+            "BC410",
+            "pg1",
+            Box::new(|| with("minimum-free = \"1MB\"", "minimum-free = \"9000TB\"")),
+            Box::new(|| write("bc.toml", inventory)),
+        ),
+        (
+            "db.properties is gone",
+            "BC501",
+            "go2",
+            Box::new(|| remove("etc/db.properties")),
+            Box::new(|| write("etc/db.properties", "db.url=jdbc:postgresql://localhost/gocd\n")),
+        ),
+        (
+            "GoCD runs at both places",
+            "BC503",
+            "go2",
+            Box::new(|| write("gocd/go2", "")),
+            Box::new(|| remove("gocd/go2")),
+        ),
+        ("GoCD does not run", "BC504", "go1", Box::new(|| remove("gocd/go1")), Box::new(|| write("gocd/go1", ""))),
+        (
+            "the configuration was changed",
+            "BC508",
+            "go2",
+            Box::new(|| write("files/go1", "second\n")),
+            Box::new(|| write("files/go1", "first\n")),
+        ),
+        (
+            "vipd is not there",
+            "BC601",
+            "go2",
+            Box::new(|| {
+                original(
+                    "vipd",
+                    &vipd.replace(
+                        "case $1 in",
+                        "[ \"$BC_HOST\" != go2 ] || { echo 'vipd: not found' >&2; exit 127; }\ncase $1 in",
+                    ),
+                )
+            }),
+            Box::new(|| original("vipd", &vipd)),
+        ),
+        ("both hold the VIP", "BC603", "vip", Box::new(|| write("vip/go2", "")), Box::new(|| remove("vip/go2"))),
+        (
+            "the VIP is at the wrong place",
+            "BC604",
+            "vip",
+            Box::new(|| {
+                remove("vip/go1");
+                write("vip/go2", "");
+            }),
+            Box::new(|| {
+                remove("vip/go2");
+                write("vip/go1", "");
+            }),
+        ),
+        ("nobody holds the VIP", "BC605", "vip", Box::new(|| remove("vip/go1")), Box::new(|| write("vip/go1", ""))),
+        (
+            "fence cannot be used",
+            "BC701",
+            "fence",
+            Box::new(|| program("fence", "echo 'fence.toml: no such file' >&2; exit 2")),
+            Box::new(|| original("fence", &fence)),
+        ),
+        (
+            "a fence device does not answer",
+            "BC702",
+            "fence",
+            Box::new(|| {
+                original(
+                    "fence",
+                    &fence.replace(
+                        "[ \"$verb\" != check ] || exit 0",
+                        "[ \"$verb\" != check ] || { echo 'pg1-power: timed out' >&2; exit 1; }",
+                    ),
+                )
+            }),
+            Box::new(|| original("fence", &fence)),
+        ),
+        // The last: there is no way back from it.
+        (
+            "both are primaries",
+            "BC202",
+            "site",
+            Box::new(|| drop(site.sql("pg2", "SELECT pg_promote()"))),
+            Box::new(|| ()),
+        ),
+    ];
+    for (what, code, subject, break_it, mend_it) in &sites {
+        break_it();
+        if *code == "BC401" {
+            // Both hosts lack it here, so the same finding comes twice.
+            let (_, found) = check(site);
+            assert!(found.len() >= 2 && found[..2].iter().all(|finding| finding["code"] == "BC401"), "{found:#?}");
+        } else if matches!(*code, "BC102" | "BC410") {
+            let (_, found) = check(site);
+            let root = |finding: &&Value| finding["because-of"].is_null();
+            assert!(found[0]["code"] == *code && found[0]["subject"] == *subject, "{what}: {found:#?}");
+            assert!(found.iter().filter(root).all(|finding| finding["code"] == *code), "{what}: {found:#?}");
+        } else {
+            expect_first(site, what, code, subject);
+        }
+        mend_it();
+    }
+}
+
+/// An old primary that wrote on after the other one was promoted, and is put into standby mode by hand.
+fn diverge(site: &Site) {
+    site.sql("pg1", "INSERT INTO rows (t) SELECT 'both' FROM generate_series(1, 100)");
+    site.wait("SELECT count(*) FROM rows", "pg2", "100");
+    site.sql("pg2", "SELECT pg_promote()");
+    site.sql("pg2", "SELECT pg_create_physical_replication_slot('pg1', true)");
+    site.sql("pg1", "INSERT INTO rows (t) SELECT 'only on pg1' FROM generate_series(1, 2000)");
+    let conninfo = site.sql("pg2", "SELECT setting FROM pg_settings WHERE name = 'primary_conninfo'");
+    let [own, other] = ["pg1", "pg2"].map(|host| site.sql(host, "SHOW port"));
+    let conninfo = conninfo
+        .replace("application_name=pg2", "application_name=pg1")
+        .replace(&format!("port={own}"), &format!("port={other}"));
+    set(site, "pg1", &format!("primary_conninfo = '{}'", conninfo.replace('\'', "''")));
+    set(site, "pg1", "primary_slot_name = 'pg1'");
+    site.service("pg1", "stop");
+    fs::write(site.path("pg1/standby.signal"), "").expect("a file");
+    site.service("pg1", "start");
+    // GoCD and the VIP went along, so that nothing else is wrong.
+    for kind in ["gocd", "vip"] {
+        fs::rename(site.path(kind).join("go1"), site.path(kind).join("go2")).expect("a file");
+    }
+}
+
+#[test]
+fn the_diverged_node_that_looks_healthy_is_never_called_healthy_nor_synchronous() {
+    let Some(site) = site() else { return };
+    diverge(&site);
+    // It looks healthy: it takes part in synchronous replication, and acknowledges a commit that it will never have.
+    site.sql("pg2", "ALTER SYSTEM SET synchronous_standby_names = 'pg1'");
+    site.sql("pg2", "SELECT pg_reload_conf()");
+    let looks =
+        "SELECT count(*) FROM pg_stat_replication WHERE application_name = 'pg1' AND replay_lsn > pg_current_wal_lsn()";
+    site.wait(looks, "pg2", "1");
+    site.sql("pg2", "SET statement_timeout = '20s'; INSERT INTO rows (t) VALUES ('canary')");
+    assert_eq!(site.sql("pg1", "SELECT count(*) FROM rows WHERE t = 'canary'"), "0", "acknowledged, and not there");
+
+    let found = expect_first(&site, "diverged", "BC210", "pg1");
+    let words = found[0]["words"].as_str().unwrap_or_default();
+    assert!(words.contains("history is another one") || words.contains("left it at"), "{words}");
+    let screen = site.expect(0, &["status"]);
+    assert!(screen.contains("DIVERGED: not a copy of the primary"), "{screen}");
+    assert!(screen.contains("refused: BC210 pg1"), "{screen}");
+    let json: Value = serde_json::from_str(&site.expect(0, &["status", "--json"])).expect("JSON");
+    assert_eq!(json["failover"]["loss"]["synchronous"], false, "{json:#}");
+    for verb in ["switchover", "failover", "failback"] {
+        let said = site.expect(3, &[verb, "--yes"]);
+        assert!(said.contains("BC210 pg1"), "{said}");
+    }
+
+    // The primary goes on, past the number at which the other one stopped: now only the history says it.
+    site.sql(
+        "pg2",
+        "SET synchronous_commit = local; INSERT INTO rows (t) SELECT 'more' FROM generate_series(1, 20000)",
+    );
+    site.wait(looks, "pg2", "0");
+    let found = expect_first(&site, "diverged, and behind in numbers", "BC210", "pg1");
+    let words = found[0]["words"].as_str().unwrap_or_default();
+    assert!(words.contains("timeline 1") && words.contains("left it at"), "{words}");
+
+    // And when the primary is gone, the diverged node still must not take over.
+    site.service("pg2", "stop");
+    let (exit, found) = check(&site);
+    assert_eq!(exit, Some(3));
+    assert!(found.iter().any(|finding| finding["code"] == "BC210"), "{found:#?}");
+    let said = site.expect(3, &["failover", "--yes"]);
+    assert!(said.contains("BC210 pg1"), "{said}");
+}
+
+#[test]
+fn status_looks_again_and_again_one_line_of_json_each() {
+    let Some(site) = site() else { return };
+    let mut child = site
+        .bcctl(&["status", "--watch", "--json", "--interval", "1"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("bcctl starts");
+    let stdout = child.stdout.take().expect("a pipe");
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(stdout));
+    for line in lines.take(2) {
+        let screen: Value = serde_json::from_str(&line.expect("a line")).expect("one line is one JSON value");
+        assert_eq!((&screen["primary"], &screen["failover"]["possible"]), (&"pg1".into(), &true.into()));
+        assert_eq!(screen["failover"]["loss"]["bytes"], 0);
+    }
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::Signal::SIGTERM)
+        .expect("a signal");
+    assert_eq!(child.wait().expect("a child").code(), Some(0), "a signal ends it as it should be");
+}
