@@ -142,6 +142,17 @@ pub struct VipChange {
     /// The host that answered the probe, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict: Option<VipConflict>,
+    /// The instance of the running daemon that was asked to do it; absent if the verb did it itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// What makes the kernel let go of an address that was assigned, in words: [`VipChange::NO_LEASE`] if nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<String>,
+}
+
+impl VipChange {
+    /// The lease of an address that `assign` placed without a daemon: nobody renews it, so it has none.
+    pub const NO_LEASE: &str = "none";
 }
 
 /// The end of one change.

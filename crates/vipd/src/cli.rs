@@ -79,7 +79,10 @@ Take an address: probe for it on the wire, add it to the interface, announce it 
 
 If this host holds it already, it is only announced again. If another host answers, nothing is changed, the exit status is 3, \
 and the message names that host's hardware address. The address stays until it is unassigned or the host goes down; \
-nothing renews it and nothing assigns it again at boot.";
+nothing renews it and nothing assigns it again at boot: it has no lease, and the report says so.
+
+If the running daemon has it as a managed instance, the daemon acquires that instance instead, with all its addresses and \
+their lease. An address of an elected instance is refused.";
 
 const ASSIGN_EXAMPLES: &str = "\
 Examples:
@@ -124,7 +127,9 @@ const UNASSIGN: &str = "\
 Give an address up: remove it from the interface and read back that it is gone, and that no other address went with it.
 
 What is not there is already done: the exit status is 0. An address that this host has on another interface, or with \
-another prefix length, is an error, because it still answers.";
+another prefix length, is an error, because it still answers.
+
+If the running daemon has it as a managed instance, the daemon releases that instance instead, with all its addresses.";
 
 const UNASSIGN_EXAMPLES: &str = "\
 Examples:

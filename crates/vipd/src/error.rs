@@ -9,6 +9,7 @@ use pnet::util::MacAddr;
 use thiserror::Error;
 
 use crate::address::AddressError;
+use crate::client::ClientError;
 use crate::frame::claim::Claim;
 use crate::kernel::capability::Capability;
 
@@ -111,6 +112,9 @@ pub enum Error {
         /// What to ask the daemon for instead.
         instead: String,
     },
+    /// The running daemon did not do it.
+    #[error(transparent)]
+    Daemon(ClientError),
     /// SIGINT, SIGTERM or SIGHUP before anything was changed.
     #[error("stopped by a signal before {address} was added; nothing was changed")]
     Interrupted {
@@ -183,6 +187,7 @@ impl Error {
             | Self::Duplicate { .. }
             | Self::Daemons { .. }
             | Self::HostAddress { .. } => Exit::Refused,
+            Self::Daemon(error) => error.exit(),
             Self::Interrupted { .. } | Self::Kernel { .. } | Self::NotVerified { .. } | Self::Print(_) => Exit::Failed,
             Self::LostSecondaries { .. } | Self::NotUndone { .. } | Self::Several(_) => Exit::HalfWay,
         }
@@ -211,6 +216,7 @@ impl Error {
                 format!("if it is to go all the same: vipd unassign {held} --dev {dev} --force")
             }
             Self::Daemons { instead, .. } => instead.clone(),
+            Self::Daemon(error) => return error.hint(),
             Self::Interrupted { .. } => "run it again".to_owned(),
             Self::LostSecondaries { lost, .. } => format!("add back {}", list(lost)),
             Self::NotUndone { .. } => "vipd status shows what is there; vipd unassign removes it".to_owned(),

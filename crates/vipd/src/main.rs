@@ -1,13 +1,12 @@
 //! `vipd`: parse, run the verb, print, exit.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bc_model::exit::Exit;
-use bc_model::vip::{InstanceStatus, VipReport};
+use bc_model::vip::VipReport;
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 use vipd::cli::{AssignArgs, CheckArgs, Cli, EventsArgs, ImportArgs, RunArgs, StatusArgs, UnassignArgs, Verb};
@@ -16,6 +15,7 @@ use vipd::daemon::protocol::{Answer, Request};
 use vipd::error::Error;
 use vipd::render;
 use vipd::verbs::assign::{self, assign};
+use vipd::verbs::beside;
 use vipd::verbs::check::check;
 use vipd::verbs::import::{default_config_id, import};
 use vipd::verbs::run;
@@ -60,8 +60,9 @@ async fn run_assign(args: AssignArgs) -> Exit {
         dry_run: args.dry_run,
     };
     let mut report = VipReport::new(args.dry_run, args.after_fence);
-    if let Some(error) = daemons(&args.daemon.socket, request.net.addr(), "acquire").await {
-        return finish(report, Err(error), args.json);
+    if let Some(owner) = beside::owner(&args.daemon.socket, request.net.addr(), &mut report).await {
+        let result = beside::acquire(&args.daemon.socket, &owner, &request, &mut report).await;
+        return finish(report, result, args.json);
     }
     // Half a second more than the probe: worth a line where somebody watches, or waits.
     let watched = io::stderr().is_terminal() || request.probe.is_some_and(|time| time > Duration::from_secs(1));
@@ -76,11 +77,6 @@ async fn run_assign(args: AssignArgs) -> Exit {
 }
 
 async fn run_unassign(args: UnassignArgs) -> Exit {
-    if let Some(address) = args.address
-        && let Some(error) = daemons(&args.daemon.socket, address.addr, "release").await
-    {
-        return finish(VipReport::new(args.dry_run, None), Err(error), args.json);
-    }
     let which = match (args.address, args.dev) {
         (Some(address), Some(dev)) => Which::One { address, dev },
         // clap has seen to it that --all was given.
@@ -88,6 +84,12 @@ async fn run_unassign(args: UnassignArgs) -> Exit {
     };
     let request = unassign::Request { which, force: args.force, dry_run: args.dry_run };
     let mut report = VipReport::new(args.dry_run, None);
+    if let Some(address) = args.address
+        && let Some(owner) = beside::owner(&args.daemon.socket, address.addr, &mut report).await
+    {
+        let result = beside::release(&args.daemon.socket, &owner, &request, &mut report).await;
+        return finish(report, result, args.json);
+    }
     let result = unassign(&request, &mut report).await;
     finish(report, result, args.json)
 }
@@ -95,7 +97,10 @@ async fn run_unassign(args: UnassignArgs) -> Exit {
 async fn run_status(args: StatusArgs) -> Exit {
     match status(&args.addresses).await {
         Ok(mut status) => {
-            status.instances = instances(&args.daemon.socket).await;
+            status.instances = beside::instances(&args.daemon.socket).await.unwrap_or_else(|error| {
+                complain(&error, error.hint());
+                None
+            });
             let printed = render::status(&status, args.json, &mut anstream::stdout(), &mut anstream::stderr());
             exit(Exit::Done, printed)
         }
@@ -124,31 +129,6 @@ fn printed(result: io::Result<Exit>) -> Exit {
         Err(error) => (Exit::Done, Err(error)),
     };
     exit(code, printed)
-}
-
-/// Refuses what the running daemon decides about: it would undo it, or keep the address silent.
-async fn daemons(socket: &Path, address: IpAddr, verb: &str) -> Option<Error> {
-    let has_it = |instance: &InstanceStatus| instance.addresses.iter().any(|net| net.addr() == address);
-    let instance = instances(socket).await?.into_iter().find(has_it)?;
-    let name = instance.name;
-    let instead = match instance.mode.as_str() {
-        "managed" => format!("vipd {verb} {name}"),
-        _ => format!("it is elected; where it is Active, vipd handover {name} gives it to a peer"),
-    };
-    Some(Error::Daemons { address, instance: name, instead })
-}
-
-/// The instances of the daemon, if one answers.
-async fn instances(socket: &Path) -> Option<Vec<InstanceStatus>> {
-    let asked = async { Client::ask(socket, &Request::Status).await?.only().await };
-    match asked.await {
-        Ok(Answer::Status { status }) => status.instances,
-        Ok(_) | Err(ClientError::NoDaemon { .. }) => None,
-        Err(error) => {
-            complain(&error, error.hint());
-            None
-        }
-    }
 }
 
 async fn run_daemon(args: RunArgs) -> Exit {

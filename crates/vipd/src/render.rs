@@ -50,9 +50,22 @@ fn step_in_words(step: &str) -> String {
 fn done(change: &VipChange, after_fence: Option<&str>, out: &mut impl Write) -> io::Result<()> {
     let VipChange { address, interface, announcements, .. } = change;
     let fenced = after_fence.map(|node| format!(", after the fence of {node}")).unwrap_or_default();
+    if let Some(instance) = &change.instance {
+        let by = format!("{interface}{fenced} by the running vipd, instance {instance}");
+        match change.outcome {
+            VipOutcome::Assigned => writeln!(out, "{address} assigned to {by}")?,
+            VipOutcome::AlreadyHeld => writeln!(out, "{address} is already on {by}; announced again")?,
+            VipOutcome::Unassigned => writeln!(out, "{address} unassigned from {by}")?,
+            VipOutcome::NotThere | VipOutcome::InUse => {
+                writeln!(out, "{address} is not on {interface}; nothing to do")?
+            }
+        }
+        return change.lease.iter().try_for_each(|lease| writeln!(out, "  lease: {lease}"));
+    }
     match change.outcome {
         VipOutcome::Assigned => {
-            writeln!(out, "{address} assigned to {interface}{fenced}; {announcements} announcements")
+            let lease = "no lease: it stays until it is unassigned";
+            writeln!(out, "{address} assigned to {interface}{fenced}; {announcements} announcements; {lease}")
         }
         VipOutcome::AlreadyHeld => {
             writeln!(out, "{address} is already on {interface}{fenced}; announced again, {announcements} announcements")

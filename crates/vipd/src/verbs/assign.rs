@@ -73,6 +73,8 @@ pub async fn assign(request: &Request, report: &mut VipReport, progress: &dyn Fn
         steps: asking.into_iter().chain(effects.iter().map(ToString::to_string)).collect(),
         announcements: 0,
         conflict: None,
+        instance: None,
+        lease: (!held).then(|| VipChange::NO_LEASE.to_owned()),
     });
     if request.dry_run {
         return Ok(());
@@ -200,6 +202,8 @@ fn in_use(vip: &Vip, claim: Claim) -> VipChange {
         steps: Vec::new(),
         announcements: 0,
         conflict: Some(conflict_of(claim)),
+        instance: None,
+        lease: None,
     }
 }
 

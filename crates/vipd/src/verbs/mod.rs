@@ -1,6 +1,7 @@
 //! The verbs. The one-shot ones look, refuse or act, look again, and fill a report; none prints.
 
 pub mod assign;
+pub mod beside;
 pub mod check;
 pub mod import;
 pub mod run;

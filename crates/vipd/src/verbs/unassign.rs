@@ -156,5 +156,7 @@ fn change(vip: &Vip, outcome: VipOutcome, effects: &[Effect]) -> VipChange {
         steps: effects.iter().filter(concerns).map(ToString::to_string).collect(),
         announcements: 0,
         conflict: None,
+        instance: None,
+        lease: None,
     }
 }

@@ -1,7 +1,9 @@
 //! Addresses that an operator moves.
 
+use bc_model::vip::{VipOutcome, VipReport};
+
 use super::bed::world::{World, until};
-use super::instance::{Daemon, managed};
+use super::instance::{Daemon, elected, managed};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
@@ -101,13 +103,57 @@ fn an_address_that_somebody_removes_is_put_back_a_limited_number_of_times() {
 }
 
 #[test]
-fn what_the_daemon_decides_about_is_not_assigned_beside_it() {
+fn what_the_daemon_has_as_managed_is_handed_to_it() {
     let Some(world) = World::new(1) else { return };
+    let (daemon, host) = (Daemon::start(&world.hosts[0], &managed("")), &world.hosts[0]);
+    let planned = daemon.vipd("assign 198.18.5.200/24 --dev eth0 --dry-run");
+    assert!(text(&planned.stdout).starts_with("would run: vipd acquire web\n"), "{planned:?}");
+    assert!(!host.has("198.18.5.200"), "that was a plan");
+
+    let assigned = daemon.vipd("assign 198.18.5.200/24 --dev eth0 --json");
+    let report: VipReport = serde_json::from_slice(&assigned.stdout).unwrap();
+    let change = &report.changes[0];
+    assert_eq!((change.outcome, change.instance.as_deref()), (VipOutcome::Assigned, Some("web")));
+    assert!(change.lease.as_ref().is_some_and(|lease| lease.contains("stops answering")), "{change:?}");
+    assert!(host.has("198.18.5.200") && host.has("198.18.5.201"), "all of the instance");
+    assert_eq!(daemon.instance().state, "Active");
+    let again = daemon.vipd("assign 198.18.5.200/24 --dev eth0");
+    assert!(text(&again.stdout).contains("is already on eth0 by the running vipd, instance web"), "{again:?}");
+
+    let unassigned = daemon.vipd("unassign 198.18.5.200/24 --dev eth0");
+    assert!(
+        text(&unassigned.stdout).starts_with("198.18.5.200/24 unassigned from eth0 by the running"),
+        "{unassigned:?}"
+    );
+    assert_eq!((daemon.instance().state.as_str(), host.has("198.18.5.201")), ("Backup", false));
+    assert_eq!(daemon.vipd("unassign 198.18.5.200/24 --dev eth0").status.code(), Some(0), "it is not there");
+
+    let other = daemon.vipd("assign 198.18.5.202/24 --dev eth0 --no-probe --json");
+    let report: VipReport = serde_json::from_slice(&other.stdout).unwrap();
+    assert_eq!(report.changes[0].lease.as_deref(), Some("none"), "another address is nobody's to renew");
+}
+
+#[test]
+fn what_the_daemon_holds_otherwise_or_elsewhere_is_refused_beside_it() {
+    let Some(world) = World::new(2) else { return };
+    world.hosts[1].namespace.ip("address add 198.18.5.201/24 dev eth0\n");
     let daemon = Daemon::start(&world.hosts[0], &managed(""));
-    let refused = daemon.vipd("assign 198.18.5.200/24 --dev eth0");
-    let says = "error: 198.18.5.200 belongs to the instance web of the running vipd\n  hint: vipd acquire web\n";
+    let refused = daemon.vipd("assign 198.18.5.200/32 --dev eth0");
+    let says = "error: 198.18.5.200 belongs to the instance web of the running vipd\n  hint: vipd acquire web, which is \
+                198.18.5.200/24, 198.18.5.201/24 on eth0\n";
     assert_eq!((refused.status.code(), text(&refused.stderr).as_str()), (Some(3), says));
-    let refused = daemon.vipd("unassign 198.18.5.200/24 --dev eth0");
-    assert!(text(&refused.stderr).ends_with("hint: vipd release web\n"), "{refused:?}");
-    assert_eq!(daemon.vipd("assign 198.18.5.202/24 --dev eth0 --no-probe").status.code(), Some(0), "another address");
+    let in_use = daemon.vipd("assign 198.18.5.200/24 --dev eth0");
+    assert_eq!(in_use.status.code(), Some(3));
+    assert!(text(&in_use.stderr).starts_with("error: 198.18.5.201 is in use by"), "{in_use:?}");
+    assert!(!world.hosts[0].has("198.18.5.200"));
+    drop(daemon);
+
+    let mut daemon = Daemon::start(&world.hosts[0], &elected(200, ""));
+    daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
+    for verb in ["assign", "unassign"] {
+        let refused = daemon.vipd(&format!("{verb} 198.18.5.200/24 --dev eth0"));
+        assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+        assert!(text(&refused.stderr).contains("vipd handover web gives it to a peer"), "{refused:?}");
+    }
+    assert!(world.hosts[0].has("198.18.5.200"));
 }

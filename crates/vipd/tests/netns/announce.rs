@@ -37,7 +37,10 @@ fn assign_probes_three_times_then_announces_as_request_and_as_reply() {
     let started = Instant::now();
     let assigned = world.hosts[0].vipd("assign 198.18.5.200/24 --dev eth0");
     assert_eq!((assigned.code, assigned.err.as_str()), (Some(0), ""), "{assigned:?}");
-    assert_eq!(assigned.out, "198.18.5.200/24 assigned to eth0; 6 announcements\n");
+    assert_eq!(
+        assigned.out,
+        "198.18.5.200/24 assigned to eth0; 6 announcements; no lease: it stays until it is unassigned\n"
+    );
     assert_eq!(world.hosts[0].addresses()[..2], ["198.18.5.10/24", "198.18.5.200/24 secondary"]);
 
     let frames = sniffer.frames();

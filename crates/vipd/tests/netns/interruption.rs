@@ -46,7 +46,7 @@ fn a_signal_after_the_address_was_added_lets_it_be_announced() {
     let ended = Outcome::from(child.wait_with_output().unwrap());
     assert_eq!(
         (ended.code, ended.out.as_str()),
-        (Some(0), "198.18.5.200/24 assigned to eth0; 6 announcements\n"),
+        (Some(0), "198.18.5.200/24 assigned to eth0; 6 announcements; no lease: it stays until it is unassigned\n"),
         "{ended:?}"
     );
 }
@@ -65,7 +65,7 @@ fn after_sigkill_at_any_instant_the_next_run_succeeds() {
                 child.wait().unwrap();
                 let again = host.vipd("assign 198.18.5.200/24 --dev eth0 --probe-time 100ms");
                 assert_eq!(again.code, Some(0), "killed after {millis} ms: {again:?}");
-                assert!(again.out.ends_with("6 announcements\n"), "killed after {millis} ms: {again:?}");
+                assert!(again.out.contains("6 announcements"), "killed after {millis} ms: {again:?}");
                 assert_eq!(host.addresses()[..2], ["198.18.5.10/24", "198.18.5.200/24 secondary"]);
             })
         })
