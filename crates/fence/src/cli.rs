@@ -1,15 +1,17 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bc_model::fencing::Grade;
+use bc_model::fencing::{FenceAction, Grade};
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
 
 use crate::config::DEFAULT_FILE;
+use crate::gate::Gate;
 use crate::hook::Hook;
+use crate::order::Order;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,6 +21,7 @@ Examples:
   fence status --json
   fence drill pg1                               would it work, and what would it prove?
   fence history pg1
+  fence off pg1 --reason \"pg2 is promoted\" --via /run/fence/fence.sock    as postgres, through the root helper
   printf 'action=status\nplug=pg1\n' | fence agent
 
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 refused (nothing touched), 5 not proven off";
@@ -44,6 +47,9 @@ pub(crate) enum Command {
     Status {
         /// The node; all of them without it
         node: Option<String>,
+        /// Ask the root helper at this socket instead, which is not allowed to everybody
+        #[arg(long, value_name = "SOCKET", requires = "node")]
+        via: Option<PathBuf>,
         /// Print a report as JSON, a list of them without NODE
         #[arg(long)]
         json: bool,
@@ -54,6 +60,10 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// The boot gate: exit 0 when this host may start its services, 1 when it was fenced; set and clear it
+    Gate(Gate),
+    /// The root helper: one request from a connection on stdin; fence.socket starts it
+    Serve,
     /// Entry points for HA managers: Patroni, repmgr, keepalived, DRBD, systemd (docs/fence-hooks.md)
     Hook {
         #[command(subcommand)]
@@ -84,6 +94,24 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// The request for the helper, if it is to be asked: its socket, the order, and whether the report is to be JSON.
+    pub(crate) fn via<'a>(&'a self) -> Option<(&'a Path, Order, bool)> {
+        let act = |act: &'a Act, action| {
+            let order = Order { require: act.require, ..Order::new(&act.node, action, &act.reason) };
+            act.via.as_deref().map(|socket| (socket, order, act.json))
+        };
+        match self {
+            Self::Off(off) => act(off, FenceAction::Off),
+            Self::On(on) => act(on, FenceAction::On),
+            Self::Status { node: Some(node), via: Some(socket), json } => {
+                Some((socket, Order::new(node, FenceAction::Status, "asked through the helper"), *json))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What `off` and `on` are given.
 #[derive(Args, Debug)]
 pub(crate) struct Act {
@@ -95,6 +123,9 @@ pub(crate) struct Act {
     /// Do not be content with less than this grade of proof: A, B, C, D or E
     #[arg(long, value_name = "GRADE")]
     pub(crate) require: Option<Grade>,
+    /// Have the root helper at this socket do it; it decides what the caller may ask for
+    #[arg(long, value_name = "SOCKET", conflicts_with = "dry_run")]
+    pub(crate) via: Option<PathBuf>,
     /// Print a report as JSON
     #[arg(long)]
     pub(crate) json: bool,

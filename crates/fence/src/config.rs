@@ -22,7 +22,7 @@ mod policy;
 mod raw;
 mod site;
 
-pub(crate) use site::{Cluster, Local, Site};
+pub(crate) use site::{Allow, Cluster, Local, Site};
 
 pub(crate) use device::{Keys, Place};
 pub(crate) use raw::absolute;
@@ -191,7 +191,7 @@ fn parse(text: &str) -> Result<Config, Problem> {
     }
     let history =
         raw.history.map_or_else(|| Ok(PathBuf::from(DEFAULT_HISTORY)), |path| raw::absolute("history", &path))?;
-    let site = site::check(raw.local, raw.clusters, nodes.keys())?;
+    let site = site::check(raw.local, raw.clusters, raw.allow, nodes.keys())?;
     let warnings = warnings(&nodes, &devices);
     Ok(Config { history, site, nodes, devices, warnings })
 }

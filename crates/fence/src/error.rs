@@ -5,6 +5,8 @@ use std::io;
 use bc_model::exit::Exit;
 
 use crate::config::{ConfigError, UnknownNode};
+use crate::gate::GateError;
+use crate::helper::HelperError;
 use crate::history::HistoryError;
 use crate::lock::LockError;
 
@@ -22,6 +24,10 @@ pub(crate) enum Error {
     /// The history cannot be shown.
     #[error(transparent)]
     History(HistoryError),
+    #[error(transparent)]
+    Helper(#[from] HelperError),
+    #[error("gate: {0}")]
+    Gate(#[from] GateError),
     #[error("signals: {0}")]
     Signals(#[source] io::Error),
     /// A watchdog, or its record.
@@ -43,6 +49,8 @@ impl Error {
         match self {
             Self::Config(_) | Self::UnknownNode(_) => Exit::Usage,
             Self::Lock(_) | Self::Intent(_) | Self::Signals(_) | Self::NotEmulated(_) => Exit::Refused,
+            Self::Gate(error) => error.exit(),
+            Self::Helper(error) => error.exit(),
             Self::History(_) | Self::Output(_) | Self::Watchdog { .. } => Exit::Failed,
         }
     }
@@ -55,6 +63,8 @@ impl Error {
                 "run as a user who may write there, or name another file with `history = \"…\"` in the configuration",
             ),
             Self::NotEmulated(_) => Some("run it without --for-real: that rehearses everything but the switching"),
+            Self::Gate(error) => error.hint(),
+            Self::Helper(error) => error.hint(),
             Self::Watchdog { .. } | Self::UnknownNode(_) | Self::History(_) | Self::Signals(_) | Self::Output(_) => {
                 None
             }

@@ -10,6 +10,7 @@ use clap::Subcommand;
 
 use crate::config::{self, Cluster, Config, Local};
 use crate::error::Error;
+use crate::helper;
 use crate::order::Order;
 use crate::render::{complain, say, unconfirmed, warn};
 use crate::stop::Stop;
@@ -157,10 +158,13 @@ impl Caller {
         Ok(FENCED)
     }
 
-    /// Turns `node` off, to the grade of the policy or to `require` if that is more.
+    /// Turns `node` off, through the helper where this is not root, to the grade of the policy or to `require` if that is more.
     fn fence(&self, node: &str, reason: &str, require: Option<Grade>) -> Result<FenceReport, Error> {
         let order = Order { require, ..Order::new(node, FenceAction::Off, reason) };
-        verbs::carry(&self.config, &order, &self.stop)
+        match helper::client::socket() {
+            Some(socket) => Ok(helper::client::carry(&socket, &order, &self.stop)?),
+            None => verbs::carry(&self.config, &order, &self.stop),
+        }
     }
 
     /// What this host knows about the old primary; what cannot be read is told, and counts as not known.

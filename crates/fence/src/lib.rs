@@ -26,8 +26,11 @@ mod clock;
 mod config;
 mod devices;
 mod drill;
+mod durable;
 mod error;
 pub mod fence_bc;
+mod gate;
+pub mod helper;
 mod history;
 mod hook;
 mod levels;
@@ -64,6 +67,19 @@ fn run(cli: &Cli) -> Result<Exit, Error> {
     if let Command::Watchdog(watch) = &cli.command {
         return keep_watch(watch);
     }
+    if let Command::Gate(gate) = &cli.command {
+        // A host is kept from starting its services whether or not it has a configuration.
+        return gate::run(gate);
+    }
+    if let Command::Serve = &cli.command {
+        return helper::serve(&cli.config);
+    }
+    if let Some((socket, order, json)) = cli.command.via() {
+        let stop = Stop::on_signals().map_err(Error::Signals)?;
+        let report = helper::client::carry(socket, &order, &stop)?;
+        verbs::tell(&report, json, true);
+        return Ok(verbs::exit_of(&report));
+    }
     let config = config::load(&cli.config)?;
     if let Command::History { node, last, json } = &cli.command {
         return verbs::show_history(&config.history, node.as_deref(), *last, *json);
@@ -73,10 +89,15 @@ fn run(cli: &Cli) -> Result<Exit, Error> {
     match &cli.command {
         Command::Off(act) => verbs::act(&config, FenceAction::Off, act, &stop),
         Command::On(act) => verbs::act(&config, FenceAction::On, act, &stop),
-        Command::Status { node, json } => verbs::status(&config, node.as_deref(), *json, &stop),
+        Command::Status { node, json, .. } => verbs::status(&config, node.as_deref(), *json, &stop),
         Command::Check { json } => verbs::check(&config, *json, &stop),
         Command::Drill(drill) => drill::run(&config, drill, &stop),
-        Command::History { .. } | Command::Agent { .. } | Command::Hook { .. } | Command::Watchdog(_) => Ok(Exit::Done),
+        Command::History { .. }
+        | Command::Agent { .. }
+        | Command::Hook { .. }
+        | Command::Watchdog(_)
+        | Command::Gate(_)
+        | Command::Serve => Ok(Exit::Done),
     }
 }
 

@@ -34,10 +34,15 @@ pub(crate) fn act(config: &Config, action: FenceAction, act: &Act, stop: &Stop) 
     let able = action == FenceAction::Off || node.levels.iter().flatten().any(|device| device.agent.turns_on());
     let order = Order { require: act.require, ..Order::new(&act.node, action, &act.reason) };
     let report = carry(config, &order, stop)?;
-    if let Err(error) = render_report(&report, act.json, able) {
+    tell(&report, act.json, able);
+    Ok(exit_of(&report))
+}
+
+/// Shows a report; that it cannot be shown changes nothing of what was done.
+pub(crate) fn tell(report: &FenceReport, json: bool, able: bool) {
+    if let Err(error) = render_report(report, json, able) {
         render::complain(&error);
     }
-    Ok(exit_of(&report))
 }
 
 /// What a report means to the caller of the program.

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::Problem;
-use super::site::{RawCluster, RawLocal};
+use super::site::{RawAllow, RawCluster, RawLocal};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -20,6 +20,8 @@ pub(super) struct Raw<'a> {
     pub(super) local: Option<RawLocal>,
     #[serde(default)]
     pub(super) clusters: BTreeMap<String, Spanned<RawCluster>>,
+    #[serde(default)]
+    pub(super) allow: Vec<RawAllow>,
     pub(super) policy: Option<RawPolicy>,
     #[serde(default)]
     pub(super) nodes: BTreeMap<String, Spanned<RawNode>>,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use bc_model::fencing::FenceAction;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -25,6 +26,25 @@ pub(super) struct RawCluster {
     nodes: Spanned<Vec<Spanned<String>>>,
     #[serde(default)]
     names: BTreeMap<String, Spanned<Vec<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawAllow {
+    user: Spanned<String>,
+    nodes: Vec<Spanned<String>>,
+    actions: Vec<FenceAction>,
+}
+
+/// What a user may ask of the helper.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Allow {
+    /// Login name, or number.
+    pub(crate) user: String,
+    /// The nodes.
+    pub(crate) nodes: Vec<String>,
+    /// What may be asked for.
+    pub(crate) actions: Vec<FenceAction>,
 }
 
 /// This host.
@@ -54,6 +74,8 @@ pub(crate) struct Site {
     pub(crate) local: Option<Local>,
     /// Clusters by name: Patroni's scope, or any other.
     pub(crate) clusters: BTreeMap<String, Cluster>,
+    /// What users other than root may ask of the helper.
+    pub(crate) allow: Vec<Allow>,
 }
 
 impl Cluster {
@@ -67,16 +89,32 @@ impl Cluster {
 pub(super) fn check<'a>(
     local: Option<RawLocal>,
     clusters: BTreeMap<String, Spanned<RawCluster>>,
+    allow: Vec<RawAllow>,
     known: impl Iterator<Item = &'a String> + Clone,
 ) -> Result<Site, Problem> {
     let local = local.map(check_local).transpose()?;
-    let mut site = Site { local, clusters: BTreeMap::new() };
+    let mut site = Site { local, ..Site::default() };
     for (name, cluster) in clusters {
         check_name(&name, "clusters", cluster.span().start)?;
         let cluster = check_cluster(&name, cluster.into_inner(), site.local.as_ref(), known.clone())?;
         site.clusters.insert(name, cluster);
     }
+    site.allow = allow.into_iter().map(|allow| check_allow(allow, known.clone())).collect::<Result<_, _>>()?;
     Ok(site)
+}
+
+fn check_allow<'a>(raw: RawAllow, known: impl Iterator<Item = &'a String> + Clone) -> Result<Allow, Problem> {
+    if raw.user.get_ref().is_empty() {
+        return Err(Problem::new(raw.user.span().start, "allow.user", "expected a login name, or its number"));
+    }
+    for node in &raw.nodes {
+        if !known.clone().any(|known| known == node.get_ref()) {
+            let words = format!("no node {:?} under [nodes]; {}", node.get_ref(), suggest(node.get_ref(), known));
+            return Err(Problem::new(node.span().start, "allow.nodes", words));
+        }
+    }
+    let nodes = raw.nodes.into_iter().map(Spanned::into_inner).collect();
+    Ok(Allow { user: raw.user.into_inner(), nodes, actions: raw.actions })
 }
 
 fn check_local(raw: RawLocal) -> Result<Local, Problem> {

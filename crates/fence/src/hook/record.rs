@@ -1,11 +1,13 @@
 //! Who was the primary last, as callbacks write it down on this host: one small file for each cluster.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::durable;
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,16 +33,9 @@ impl Record {
 /// # Errors
 /// When it cannot be written; the record before it is then still there.
 pub(crate) fn write(directory: &Path, cluster: &str, record: &Record) -> io::Result<()> {
-    fs::create_dir_all(directory)?;
-    let beside = directory.join(format!(".{cluster}.{}", std::process::id()));
-    let mut file = File::create(&beside)?;
-    let written = serde_json::to_writer(&file, record).map_err(io::Error::from);
-    let written = written.and_then(|()| file.write_all(b"\n")).and_then(|()| file.sync_all());
-    if let Err(error) = written.and_then(|()| fs::rename(&beside, directory.join(cluster))) {
-        let _ = fs::remove_file(&beside);
-        return Err(error);
-    }
-    File::open(directory)?.sync_all()
+    let mut bytes = serde_json::to_vec(record)?;
+    bytes.push(b'\n');
+    durable::replace(&directory.join(cluster), &bytes)
 }
 
 /// The record of `cluster`; none was ever written is no error.
