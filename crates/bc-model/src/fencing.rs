@@ -1,14 +1,18 @@
 //! What `fence off|on|status|check --json` says, and each line of the fence history.
+//!
+//! Reports of version 1 had no grades; they are still read.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 mod drill;
 mod grade;
+mod history;
 mod token;
 
 pub use drill::{DeviceDrill, DrillReport};
 pub use grade::{Grade, NoGrade};
+pub use history::{FenceAttempt, FenceIntent, FenceObserved, HistoryLine, SeenToken, TornLine};
 pub use token::{Id, Stale, Token, TokenError};
 
 /// What was asked of a node.
@@ -66,6 +70,9 @@ pub struct FenceReport {
     pub schema: u32,
     /// When the request began.
     pub at: Timestamp,
+    /// When the verdict was known; absent in reports of version 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
     /// Name of the node in the fence configuration.
     pub node: String,
     /// What was asked for.
@@ -101,42 +108,18 @@ pub struct FenceReport {
 impl FenceReport {
     /// The version written by this code. Version 1 had no grades: they are read as [`Grade::X`].
     pub const SCHEMA: u32 = 2;
+
+    /// Whether this is what a person confirmed, and no device was asked.
+    #[must_use]
+    pub fn is_a_persons_word(&self) -> bool {
+        self.grade == Grade::E && self.action == FenceAction::Off && self.evidence.is_empty() && !self.merged
+    }
+
     /// Seen off, with a proof that is strong enough.
     #[must_use]
     pub fn is_off(&self) -> bool {
         self.confirmed && self.state == NodeState::Off && self.grade >= self.required
     }
-}
-
-/// What is about to be done to a node; fsynced to the history before the first device is touched.
-///
-/// The outcome of the same request has the same `at` and `node`. An intent without an outcome is a request that was
-/// killed on the way: asking again is safe, because every request begins by looking.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct FenceIntent {
-    /// Version of this format; readers refuse what they do not know.
-    pub schema: u32,
-    /// When the request began.
-    pub at: Timestamp,
-    /// Name of the node in the fence configuration.
-    pub node: String,
-    /// What was asked for.
-    pub action: FenceAction,
-    /// Why: the words given with `--reason`.
-    pub reason: String,
-    /// Who asked: login name and host of the caller.
-    pub by: String,
-}
-
-/// One line of the fence history. Requests that change nothing (`status`, `check`) leave no line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum HistoryLine {
-    /// Written before acting.
-    Intent(FenceIntent),
-    /// Written after acting.
-    Outcome(FenceReport),
 }
 
 /// The answer of `fence check --json`.
@@ -215,6 +198,7 @@ mod tests {
         FenceReport {
             schema: FenceReport::SCHEMA,
             at: Timestamp::UNIX_EPOCH,
+            ended: None,
             node: "pg1".into(),
             action: FenceAction::Off,
             reason: "drill".into(),
@@ -231,10 +215,27 @@ mod tests {
     }
 
     #[test]
-    fn a_history_line_says_its_kind_first_and_an_outcome_is_still_a_report() {
-        let line = serde_json::to_string(&HistoryLine::Outcome(outcome())).unwrap();
-        assert!(line.starts_with(r#"{"kind":"outcome","schema":2,"#), "{line}");
+    fn only_a_proof_that_is_strong_enough_is_off() {
+        assert!(outcome().is_off());
+        assert!(!FenceReport { grade: Grade::C, ..outcome() }.is_off());
+        assert!(!FenceReport { confirmed: false, ..outcome() }.is_off());
+        assert!(!FenceReport { state: NodeState::Unknown, grade: Grade::E, required: Grade::E, ..outcome() }.is_off());
+    }
+
+    #[test]
+    fn a_verdict_in_the_history_is_still_a_report() {
+        let line = serde_json::to_string(&HistoryLine::Verdict(outcome())).unwrap();
+        assert!(line.starts_with(r#"{"kind":"verdict","schema":2,"#), "{line}");
         assert_eq!(serde_json::from_str::<FenceReport>(&line).unwrap(), outcome());
-        assert_eq!(serde_json::from_str::<HistoryLine>(&line).unwrap(), HistoryLine::Outcome(outcome()));
+        assert_eq!(serde_json::from_str::<HistoryLine>(&line).unwrap(), HistoryLine::Verdict(outcome()));
+    }
+
+    #[test]
+    fn a_line_of_the_first_format_is_read_as_one_without_a_grade() {
+        let line = r#"{"kind":"outcome","schema":1,"at":"2026-11-21T20:30:00Z","node":"pg1","action":"off","reason":"x",
+            "by":"root@op","state":"off","confirmed":true,"evidence":[{"level":1,"device":"p","action":"status",
+            "state":"off","detail":"exit 2","took-ms":3}]}"#;
+        let HistoryLine::Verdict(report) = serde_json::from_str(line).unwrap() else { panic!("{line}") };
+        assert_eq!((report.grade, report.confirmed, report.is_off()), (Grade::X, true, true), "it was enough then");
     }
 }

@@ -81,6 +81,25 @@ pub(crate) enum Command {
     /// On a node that is to end itself: keep its watchdog, and the record that it is armed
     #[command(subcommand)]
     Watchdog(Watch),
+    /// Vouch that a node is off, when no device can say: grade E, which counts only where policy names it
+    Confirm(Confirm),
+    /// Show the highest token seen for each node, or make one known: requests with an older one are then refused
+    Token {
+        /// The node; all of them without it
+        node: Option<String>,
+        /// Make this token known for NODE: SYSTEM-IDENTIFIER/TIMELINE/EPOCH/ID/EXPIRES, a file, or -
+        #[arg(long, value_name = "TOKEN|FILE|-", requires = "node")]
+        raise: Option<String>,
+    },
+    /// Check the chain of hashes through the history, and print its head; exit 1 if a line was changed, removed or put in
+    VerifyHistory {
+        /// A head printed earlier, which must still be in it: keep one on another machine
+        #[arg(long, value_name = "HASH")]
+        head: Option<String>,
+        /// Print what was found as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what was done, by whom and why
     History {
         /// Show one node only
@@ -120,12 +139,24 @@ pub(crate) struct Act {
     /// Why; kept in the history
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     pub(crate) reason: String,
+    /// The right to fence: SYSTEM-IDENTIFIER/TIMELINE/EPOCH/ID/EXPIRES, or a file that holds it as text or JSON, or -
+    #[arg(long, value_name = "TOKEN|FILE|-")]
+    pub(crate) token: Option<String>,
     /// Do not be content with less than this grade of proof: A, B, C, D or E
     #[arg(long, value_name = "GRADE")]
     pub(crate) require: Option<Grade>,
     /// Have the root helper at this socket do it; it decides what the caller may ask for
     #[arg(long, value_name = "SOCKET", conflicts_with = "dry_run")]
     pub(crate) via: Option<PathBuf>,
+    /// If the node was proven off within this time, look again instead of turning it off again
+    #[arg(long, value_name = "DURATION", value_parser = length)]
+    pub(crate) tolerance: Option<Duration>,
+    /// Begin at once, whatever delay the configuration sets for the node
+    #[arg(long)]
+    pub(crate) no_delay: bool,
+    /// Go on although many nodes were fenced of late
+    #[arg(long)]
+    pub(crate) override_brake: bool,
     /// Print a report as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -142,6 +173,22 @@ pub(crate) struct Drill {
     /// Really turn it off and on again: only a node with `emulated = true` in the configuration
     #[arg(long)]
     pub(crate) for_real: bool,
+    /// Print a report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `confirm` is given.
+#[derive(Args, Debug)]
+pub(crate) struct Confirm {
+    /// The node, as the configuration names it
+    pub(crate) node: String,
+    /// How you know: kept in the history
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    pub(crate) reason: String,
+    /// The right to fence, as for off
+    #[arg(long, value_name = "TOKEN|FILE|-")]
+    pub(crate) token: Option<String>,
     /// Print a report as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -187,6 +234,11 @@ fn whole_seconds(text: &str) -> Result<Duration, String> {
     parsed
         .filter(|length| length.subsec_nanos() == 0 && (1..=3600).contains(&length.as_secs()))
         .ok_or_else(|| "expected whole seconds from 1s to 1h, such as 10s".to_owned())
+}
+
+fn length(text: &str) -> Result<Duration, String> {
+    let length = text.parse::<SignedDuration>().map_err(|error| error.to_string())?;
+    Duration::try_from(length).map_err(|_| "expected a duration such as 30s".to_owned())
 }
 
 fn reason(text: &str) -> Result<String, String> {

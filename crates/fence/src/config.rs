@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bc_model::fencing::Grade;
+use toml::Spanned;
 
 use crate::agent::Agent;
 use crate::config::raw::Raw;
@@ -23,6 +24,8 @@ mod raw;
 mod site;
 
 pub(crate) use site::{Allow, Cluster, Local, Site};
+
+pub(crate) use policy::{Policy, RightCommand};
 
 pub(crate) use device::{Keys, Place};
 pub(crate) use raw::absolute;
@@ -36,6 +39,8 @@ const DEFAULT_HISTORY: &str = "/var/lib/fence/history.jsonl";
 pub(crate) struct Config {
     /// Where requests are written down.
     pub(crate) history: PathBuf,
+    /// What counts as off, and who may ask.
+    pub(crate) policy: Policy,
     /// The nodes by name.
     pub(crate) nodes: BTreeMap<String, Node>,
     /// The devices by name.
@@ -55,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) need: Need,
     /// Whether it is a machine that may be switched in a drill.
     pub(crate) emulated: bool,
+    /// How long a fence of this node waits before it begins: what it always waits, and what chance may add.
+    pub(crate) delay: [Duration; 2],
 }
 
 /// One device.
@@ -142,7 +149,7 @@ pub(crate) fn load(file: &Path) -> Result<Config, ConfigError> {
 
 fn parse(text: &str) -> Result<Config, Problem> {
     let raw = Raw::parse(text)?;
-    let policy = policy::check(raw.policy)?;
+    let policy = Policy::read(raw.policy)?;
     let mut devices = BTreeMap::new();
     for (name, device) in raw.devices {
         check_name(&name, "devices", device.at)?;
@@ -185,15 +192,19 @@ fn parse(text: &str) -> Result<Config, Problem> {
                 }
             }
         }
-        let need = policy::of_node(&format!("nodes.{name}"), node.get_ref(), &policy)?;
+        let need = policy.need_of(&format!("nodes.{name}"), node.get_ref())?;
+        let wait = |key: &str, text: &Option<Spanned<String>>| {
+            text.as_ref().map_or(Ok(Duration::ZERO), |text| raw::duration(&format!("nodes.{name}.{key}"), text))
+        };
+        let delay = [wait("delay", &node.get_ref().delay)?, wait("random-delay", &node.get_ref().random_delay)?];
         let levels = levels.iter().map(|level| level.get_ref().iter().map(|d| d.get_ref().clone()).collect()).collect();
-        nodes.insert(name, Node { levels, need, emulated: node.get_ref().emulated });
+        nodes.insert(name, Node { levels, need, emulated: node.get_ref().emulated, delay });
     }
     let history =
         raw.history.map_or_else(|| Ok(PathBuf::from(DEFAULT_HISTORY)), |path| raw::absolute("history", &path))?;
     let site = site::check(raw.local, raw.clusters, raw.allow, nodes.keys())?;
     let warnings = warnings(&nodes, &devices);
-    Ok(Config { history, site, nodes, devices, warnings })
+    Ok(Config { history, policy, site, nodes, devices, warnings })
 }
 
 /// Names become file names and words in messages.

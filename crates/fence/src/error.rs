@@ -4,11 +4,13 @@ use std::io;
 
 use bc_model::exit::Exit;
 
+use crate::brake::Braked;
 use crate::config::{ConfigError, UnknownNode};
 use crate::gate::GateError;
 use crate::helper::HelperError;
 use crate::history::HistoryError;
 use crate::lock::LockError;
+use crate::right::RightError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -18,6 +20,19 @@ pub(crate) enum Error {
     UnknownNode(#[from] UnknownNode),
     #[error(transparent)]
     Lock(#[from] LockError),
+    #[error("nothing was done: {0}")]
+    Right(#[from] RightError),
+    /// The right was lost, or the history, before the first device was told to act.
+    #[error("nothing was done: {0}")]
+    Refused(String),
+    #[error("nothing was done: {0}")]
+    Braked(#[from] Braked),
+    /// `--token` names a file that cannot be read, or that holds none.
+    #[error("token {file}: {problem}")]
+    Token { file: String, problem: String },
+    /// The person typed something else than the node's name.
+    #[error("nothing was written down: that is not the name of the node")]
+    NotTyped,
     /// The intent could not be written, so nothing was done.
     #[error("nothing was done: {0}")]
     Intent(#[source] HistoryError),
@@ -47,8 +62,15 @@ pub(crate) enum Error {
 impl Error {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::UnknownNode(_) => Exit::Usage,
-            Self::Lock(_) | Self::Intent(_) | Self::Signals(_) | Self::NotEmulated(_) => Exit::Refused,
+            Self::Config(_) | Self::UnknownNode(_) | Self::Token { .. } => Exit::Usage,
+            Self::Lock(_)
+            | Self::Right(_)
+            | Self::Refused(_)
+            | Self::Braked(_)
+            | Self::NotTyped
+            | Self::NotEmulated(_)
+            | Self::Intent(_)
+            | Self::Signals(_) => Exit::Refused,
             Self::Gate(error) => error.exit(),
             Self::Helper(error) => error.exit(),
             Self::History(_) | Self::Output(_) | Self::Watchdog { .. } => Exit::Failed,
@@ -65,9 +87,24 @@ impl Error {
             Self::NotEmulated(_) => Some("run it without --for-real: that rehearses everything but the switching"),
             Self::Gate(error) => error.hint(),
             Self::Helper(error) => error.hint(),
-            Self::Watchdog { .. } | Self::UnknownNode(_) | Self::History(_) | Self::Signals(_) | Self::Output(_) => {
-                None
+            Self::Right(RightError::Stale { .. }) => Some(
+                "somebody decided later than this request: look at the site again (`bcctl status`), then ask with a new token",
+            ),
+            Self::Right(RightError::Itself(_)) => {
+                Some("run it on another host; `fence self` stops this one, and local.node says which node it is")
             }
+            Self::Braked(_) => Some(
+                "look why so many nodes are being fenced: the network? then --override-brake, or policy.brake-fences",
+            ),
+            Self::Token { .. } => Some("expected SYSTEM-IDENTIFIER/TIMELINE/EPOCH/ID/EXPIRES, or the same as JSON"),
+            Self::Right(_)
+            | Self::Refused(_)
+            | Self::NotTyped
+            | Self::Watchdog { .. }
+            | Self::UnknownNode(_)
+            | Self::History(_)
+            | Self::Signals(_)
+            | Self::Output(_) => None,
         }
     }
 }

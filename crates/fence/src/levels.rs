@@ -28,6 +28,8 @@ pub(crate) const SETTLE: Duration = Duration::from_millis(500);
 
 /// How much of a device's time its `off` may use; the rest is kept for reading back.
 const ACT_SHARE: (u32, u32) = (2, 3);
+/// How much of a device's time a first look may use.
+const FIRST_LOOK_SHARE: u32 = 4;
 /// What is left of a device's time for the last look, at the least.
 const LAST_LOOK_SHARE: u32 = 10;
 /// How long a device that contradicts is asked again, at most.
@@ -87,6 +89,30 @@ pub(crate) struct Outcome {
     pub(crate) contradictions: Vec<String>,
     /// Every call, in order.
     pub(crate) evidence: Vec<Evidence>,
+    /// Why the request was not carried on, if the ledger said so.
+    pub(crate) refused: Option<String>,
+}
+
+/// Written before and after each call.
+pub(crate) trait Ledger: Sync {
+    /// Comes before each call that changes something, which is made only if this succeeds.
+    ///
+    /// # Errors
+    /// Why the call may not be made; the request then ends.
+    fn attempt(&self, level: u32, device: &str, action: FenceAction) -> Result<(), String>;
+    /// Comes after each call whose answer is news.
+    fn observed(&self, evidence: &Evidence);
+}
+
+/// Nothing is written down: for questions.
+pub(crate) struct NoLedger;
+
+impl Ledger for NoLedger {
+    fn attempt(&self, _level: u32, _device: &str, _action: FenceAction) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn observed(&self, _evidence: &Evidence) {}
 }
 
 /// The means by which a request is carried out.
@@ -97,13 +123,17 @@ pub(crate) struct Means<'a> {
     pub(crate) waiting: &'a (dyn Fn(&str) + Sync),
     /// Told what each call came to.
     pub(crate) answered: &'a (dyn Fn(&str) + Sync),
+    /// Where every call is written down, and where it is decided whether one may be made.
+    pub(crate) ledger: &'a dyn Ledger,
+    /// Whether devices are asked before they are told: a request that was killed may have done the work already.
+    pub(crate) look_first: bool,
     /// The wish to stop.
     pub(crate) stop: &'a Stop,
 }
 
 /// Carries out `action` on `node`.
 pub(crate) fn carry_out(action: FenceAction, node: &Node<'_>, means: &Means<'_>) -> Outcome {
-    let request = Request { node, means, evidence: Vec::new(), left: BTreeMap::new() };
+    let request = Request { node, means, evidence: Vec::new(), left: BTreeMap::new(), refused: None };
     match action {
         FenceAction::Off => request.off(),
         FenceAction::On => request.on(),
@@ -117,6 +147,7 @@ struct Request<'a> {
     evidence: Vec<Evidence>,
     /// What is left of the time of each device that was asked, by level and name.
     left: BTreeMap<(u32, String), Duration>,
+    refused: Option<String>,
 }
 
 /// How a level went.
@@ -145,7 +176,7 @@ impl Request<'_> {
                     ));
                 }
             }
-            if self.means.stop.requested() {
+            if self.is_over() {
                 break;
             }
         }
@@ -162,9 +193,15 @@ impl Request<'_> {
     /// Turns a level off and looks twice; what it proves, if every device says off.
     fn level_off(&mut self, number: u32, level: &[Device<'_>]) -> Option<LevelOff> {
         for device in level {
+            let looked = self.means.look_first
+                && self.ask(number, device, FenceAction::Status, device.timeout / FIRST_LOOK_SHARE) == NodeState::Off;
+            if looked {
+                continue;
+            }
             // Whether `off` claims success decides nothing: an agent may fail because the node is off already, or
             // give up shortly before the power falls.
-            self.ask(number, device, FenceAction::Off, device.timeout * ACT_SHARE.0 / ACT_SHARE.1);
+            let limit = self.left(number, device) * ACT_SHARE.0 / ACT_SHARE.1;
+            self.ask(number, device, FenceAction::Off, limit);
             let reserve = (device.timeout / LAST_LOOK_SHARE) + settle(device);
             if !self.poll(number, device, reserve, |state| (state == NodeState::Off).then_some(true)) {
                 return None;
@@ -222,7 +259,7 @@ impl Request<'_> {
             for device in able {
                 self.ask(number, device, FenceAction::On, device.timeout * ACT_SHARE.0 / ACT_SHARE.1);
                 all_on &= self.poll(number, device, Duration::ZERO, |state| (state == NodeState::On).then_some(true));
-                if self.means.stop.requested() {
+                if self.is_over() {
                     return self.ended(NodeState::Unknown, false, (Grade::X, Grade::X), vec![]);
                 }
             }
@@ -281,7 +318,8 @@ impl Request<'_> {
         (grade, required): (Grade, Grade),
         contradictions: Vec<String>,
     ) -> Outcome {
-        Outcome { state, confirmed, grade, required, contradictions, evidence: self.evidence }
+        let Self { evidence, refused, .. } = self;
+        Outcome { state, confirmed, grade, required, contradictions, evidence, refused }
     }
 
     /// Asks for the status until there is a verdict or the device's time is used up but for `reserve`; at least once if any is left.
@@ -294,7 +332,7 @@ impl Request<'_> {
     ) -> bool {
         loop {
             let left = self.left(level, device).saturating_sub(reserve);
-            if self.means.stop.requested() || left.is_zero() {
+            if self.is_over() || left.is_zero() {
                 return false;
             }
             if let Some(verdict) = verdict(self.ask(level, device, FenceAction::Status, left)) {
@@ -304,6 +342,11 @@ impl Request<'_> {
             self.means.clock.pause(pause);
             self.spend(level, device, pause);
         }
+    }
+
+    /// Whether somebody wants to stop, or the right to go on is lost.
+    fn is_over(&self) -> bool {
+        self.means.stop.requested() || self.refused.is_some()
     }
 
     fn left(&self, level: u32, device: &Device<'_>) -> Duration {
@@ -328,21 +371,31 @@ impl Request<'_> {
         };
         let call = Call { action: Action::from(action), node, limit, waiting: &waiting, stop: self.means.stop };
         let begun = self.means.clock.now();
+        let may = match action {
+            FenceAction::Status => Ok(()),
+            _ if self.refused.is_some() => return NodeState::Unknown,
+            FenceAction::Off | FenceAction::On => self.means.ledger.attempt(level, name, action),
+        };
+        if let Err(why) = may {
+            (self.means.answered)(&format!("{node}: {name}: {action}: not done: {why}"));
+            self.evidence.push(Evidence {
+                level,
+                device: (*name).to_owned(),
+                action,
+                state: NodeState::Unknown,
+                grade: Grade::X,
+                detail: format!("not done: {why}"),
+                took_ms: 0,
+            });
+            self.refused = Some(why);
+            return NodeState::Unknown;
+        }
         let Answer { state, obeyed, at_most, detail } = agent.call(&call);
         let took = self.means.clock.now().saturating_sub(begun);
         self.spend(level, device, took);
         let proves = (action, state) == (FenceAction::Status, NodeState::Off);
         let grade = if proves { device.grade.min(at_most.unwrap_or(Grade::A)) } else { Grade::X };
-        // The same answer every second is news only once.
-        let last = self.evidence.last();
-        if last.is_none_or(|last| (last.device.as_str(), last.action, &last.detail) != (*name, action, &detail)) {
-            (self.means.answered)(&format!(
-                "{node}: {name}: {action}: {}{detail} ({})",
-                if obeyed { "" } else { "failed: " },
-                seconds(took)
-            ));
-        }
-        self.evidence.push(Evidence {
+        let evidence = Evidence {
             level,
             device: (*name).to_owned(),
             action,
@@ -350,7 +403,20 @@ impl Request<'_> {
             grade,
             detail,
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        });
+        };
+        // The same answer every second is news only once.
+        let same =
+            |last: &Evidence| (&last.device, last.action, &last.detail) == (&evidence.device, action, &evidence.detail);
+        if !self.evidence.last().is_some_and(same) {
+            (self.means.answered)(&format!(
+                "{node}: {name}: {action}: {}{} ({})",
+                if obeyed { "" } else { "failed: " },
+                evidence.detail,
+                seconds(took)
+            ));
+            self.means.ledger.observed(&evidence);
+        }
+        self.evidence.push(evidence);
         state
     }
 

@@ -19,12 +19,14 @@ use crate::stop::Stop;
 use crate::watchdog::run::Guard;
 
 mod agent;
+mod brake;
 mod caller;
 mod child;
 mod cli;
 mod clock;
 mod config;
 mod devices;
+mod disk;
 mod drill;
 mod durable;
 mod error;
@@ -37,6 +39,8 @@ mod levels;
 mod lock;
 mod order;
 mod render;
+mod request;
+mod right;
 mod secret;
 mod stop;
 mod verbs;
@@ -84,6 +88,9 @@ fn run(cli: &Cli) -> Result<Exit, Error> {
     if let Command::History { node, last, json } = &cli.command {
         return verbs::show_history(&config.history, node.as_deref(), *last, *json);
     }
+    if let Command::VerifyHistory { head, json } = &cli.command {
+        return verbs::verify_history(&config.history, head.as_deref(), *json);
+    }
     // From here on agents are run: a signal ends them first.
     let stop = Stop::on_signals().map_err(Error::Signals)?;
     match &cli.command {
@@ -92,7 +99,10 @@ fn run(cli: &Cli) -> Result<Exit, Error> {
         Command::Status { node, json, .. } => verbs::status(&config, node.as_deref(), *json, &stop),
         Command::Check { json } => verbs::check(&config, *json, &stop),
         Command::Drill(drill) => drill::run(&config, drill, &stop),
+        Command::Confirm(confirm) => verbs::confirm(&config, confirm, &stop),
+        Command::Token { node, raise } => verbs::tokens(&config, node.as_deref(), raise.as_deref()),
         Command::History { .. }
+        | Command::VerifyHistory { .. }
         | Command::Agent { .. }
         | Command::Hook { .. }
         | Command::Watchdog(_)

@@ -17,6 +17,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct NodeLock {
     _file: File,
+    /// Whether another request had it first.
+    pub(crate) waited: bool,
 }
 
 /// Why a node's lock was not taken; nothing was touched.
@@ -71,7 +73,7 @@ pub(crate) fn take(
     }
     // Who holds it is a courtesy to the next one; the lock itself is the kernel's.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "pid {}", std::process::id()));
-    Ok(NodeLock { _file: file })
+    Ok(NodeLock { _file: file, waited: told })
 }
 
 fn holder(path: &Path) -> String {

@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
-use bc_model::fencing::{CheckReport, Evidence, FenceAction, FenceReport, Grade, HistoryLine, NodeState};
+use bc_model::fencing::{CheckReport, Evidence, FenceAction, FenceReport, Grade, HistoryLine, NodeState, SeenToken};
 use serde::Serialize;
 
 use crate::agent::{Preview, seconds};
 use crate::error::Error;
 use crate::history::History;
+use crate::history::chain::Verified;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
@@ -160,25 +161,81 @@ pub(crate) fn check(report: &CheckReport) -> String {
     text
 }
 
+/// A person's word, as it was written down.
+pub(crate) fn confirmation(report: &FenceReport) -> String {
+    let short = if report.grade < report.required {
+        format!("; policy requires {}, so it does not count by itself", report.required)
+    } else {
+        String::new()
+    };
+    format!("{} vouches that {} is off: grade {}, not verified{short}\n", report.by, report.node, report.grade)
+}
+
+/// What `verify-history` found.
+pub(crate) fn verified(file: &std::path::Path, found: &Verified, wanted: Option<&str>) -> String {
+    let mut text = String::new();
+    for flaw in &found.flaws {
+        let _ = writeln!(text, "{}:{}: {}", file.display(), flaw.line, flaw.problem);
+    }
+    let _ = write!(text, "{} lines in the chain", found.lines);
+    if found.before > 0 {
+        let _ = write!(text, ", {} before it (the first format)", found.before);
+    }
+    if found.torn > 0 {
+        let _ = write!(text, ", {} torn and accounted for", found.torn);
+    }
+    if found.unfinished > 0 {
+        let _ = write!(text, ", {} bytes torn at the end (the next request accounts for them)", found.unfinished);
+    }
+    text.push('\n');
+    match (wanted, found.found) {
+        (Some(_), Some(line)) => {
+            let _ = writeln!(text, "the head given is line {line}");
+        }
+        (Some(wanted), None) => {
+            let _ = writeln!(text, "the head given is not in it: {wanted}");
+        }
+        (None, _) => {}
+    }
+    let _ = writeln!(text, "head {}", found.head.as_deref().unwrap_or("none"));
+    text
+}
+
 /// One line for each request, oldest first.
 pub(crate) fn history(history: &History) -> String {
     let mut text = String::new();
-    for (at, line) in history.lines.iter().enumerate() {
+    let lines: Vec<&HistoryLine> = history.lines.iter().map(|(_, line)| line).collect();
+    for (at, line) in lines.iter().enumerate() {
         match line {
-            HistoryLine::Outcome(FenceReport { at, node, action, state, confirmed, by, reason, .. }) => {
-                let verdict = if *confirmed { "confirmed" } else { "NOT CONFIRMED" };
-                let _ = writeln!(text, "{at:.0} {action} {node}: {verdict}, {state}; by {by}: {reason}");
+            HistoryLine::Verdict(report) if report.is_a_persons_word() => {
+                let FenceReport { at, node, by, reason, .. } = report;
+                let _ =
+                    writeln!(text, "{at:.0} off {node}: a person's word (grade E, not verified); by {by}: {reason}");
+            }
+            HistoryLine::Verdict(report) => {
+                let FenceReport { at, node, action, state, grade, by, reason, .. } = report;
+                let verdict = if report.confirmed { "confirmed" } else { "NOT CONFIRMED" };
+                let merged = if report.merged { ", by a request that was running" } else { "" };
+                let grade = if *grade > Grade::X { format!(", grade {grade}") } else { String::new() };
+                let _ = writeln!(text, "{at:.0} {action} {node}: {verdict}, {state}{grade}{merged}; by {by}: {reason}");
             }
             HistoryLine::Intent(intent) => {
-                let ended = |line: &HistoryLine| matches!(line, HistoryLine::Outcome(outcome) if (outcome.at, &outcome.node) == (intent.at, &intent.node));
-                if !history.lines[at..].iter().any(ended) {
+                let later = &lines[at..];
+                let ended = |line: &&HistoryLine| matches!(line, HistoryLine::Verdict(verdict) if (verdict.at, &verdict.node) == (intent.at, &intent.node));
+                let continued = |line: &&HistoryLine| matches!(line, HistoryLine::Intent(next) if (next.continues, &next.node) == (Some(intent.at), &intent.node));
+                if !later.iter().any(ended) {
+                    let next = if later.iter().any(continued) { "; continued later" } else { ", or it still runs" };
                     let _ = writeln!(
                         text,
-                        "{:.0} {} {}: NO OUTCOME, it was killed or still runs; by {}: {}",
+                        "{:.0} {} {}: NO VERDICT, it was killed{next}; by {}: {}",
                         intent.at, intent.action, intent.node, intent.by, intent.reason
                     );
                 }
             }
+            HistoryLine::Token(SeenToken { at, node, token, by }) => {
+                let _ = writeln!(text, "{at:.0} token {node}: {token}; by {by}");
+            }
+            HistoryLine::Attempt(_) | HistoryLine::Observed(_) | HistoryLine::Torn(_) => {}
         }
     }
     text

@@ -1,23 +1,36 @@
 //! The verbs of the command line, from configuration to report.
 
+use std::fs::File;
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use bc_model::exit::Exit;
-use bc_model::fencing::{CheckReport, DeviceCheck, FenceAction, FenceIntent, FenceReport, HistoryLine, NodeState};
-use jiff::Timestamp;
+use bc_model::fencing::{
+    CheckReport, DeviceCheck, FenceAction, FenceIntent, FenceReport, HistoryLine, NodeState, SeenToken, Token,
+    TokenError,
+};
 
 use crate::agent::{Action, Answer, Call};
-use crate::cli::Act;
+use crate::cli::{Act, Confirm};
 use crate::clock::{Clock, SystemClock, timestamp};
 use crate::config::{Config, Device, users_of};
+use crate::disk::RealDisk;
 use crate::error::Error;
-use crate::levels::{Means, Need, Node, Outcome, SETTLE, carry_out};
+use crate::history::{self, Durable, chain};
+use crate::levels::{Means, NoLedger, Node, carry_out};
 use crate::order::Order;
 use crate::render::{self, PlannedCall, say, warn};
+use crate::right::Tokens;
 use crate::stop::Stop;
-use crate::{caller, history, lock};
+use crate::{caller, request};
+
+pub(crate) use crate::request::carry;
+use crate::request::vouched;
+
+/// More than any token needs.
+const LONGEST_TOKEN: u64 = 4096;
 
 /// `fence off` and `fence on`.
 ///
@@ -32,7 +45,14 @@ pub(crate) fn act(config: &Config, action: FenceAction, act: &Act, stop: &Stop) 
         return Ok(Exit::Done);
     }
     let able = action == FenceAction::Off || node.levels.iter().flatten().any(|device| device.agent.turns_on());
-    let order = Order { require: act.require, ..Order::new(&act.node, action, &act.reason) };
+    let order = Order {
+        token: act.token.as_deref().map(token).transpose()?,
+        require: act.require,
+        tolerance: act.tolerance,
+        no_delay: act.no_delay,
+        override_brake: act.override_brake,
+        ..Order::new(&act.node, action, &act.reason)
+    };
     let report = carry(config, &order, stop)?;
     tell(&report, act.json, able);
     Ok(exit_of(&report))
@@ -54,37 +74,84 @@ pub(crate) fn exit_of(report: &FenceReport) -> Exit {
     }
 }
 
-/// Carries out an order, and writes it down; every caller of `fence` comes through here.
+/// `fence confirm`: a person vouches for it.
 ///
 /// # Errors
-/// Before anything is touched: unknown node, lock held, history not writable.
-pub(crate) fn carry(config: &Config, order: &Order, stop: &Stop) -> Result<FenceReport, Error> {
-    let Order { action, reason, by, require, .. } = order;
-    let mut node = config.node(&order.node)?;
-    if let Some(require) = *require {
-        node.need = Need { silent: node.need.silent.max(require), answering: node.need.answering.max(require) };
+/// Unknown node, stale token, another name typed than the node's, history not writable.
+pub(crate) fn confirm(config: &Config, confirm: &Confirm, stop: &Stop) -> Result<Exit, Error> {
+    config.node(&confirm.node)?;
+    let token = confirm.token.as_deref().map(token).transpose()?;
+    if io::stdin().is_terminal() {
+        say(&format!(
+            "No device will be asked. You vouch that {0} is off and stays off until you say otherwise;\n\
+             if it is not, two servers may write at once. Type the name of the node to go on:",
+            confirm.node
+        ));
+        let mut typed = String::new();
+        io::stdin().lock().read_line(&mut typed).map_err(Error::Output)?;
+        if typed.trim() != confirm.node {
+            return Err(Error::NotTyped);
+        }
     }
-    let clock = SystemClock::new(stop.clone());
-    let busy =
-        |holder: &str| say(&format!("{}: another request is running ({holder}); waiting for it to end", node.name));
-    let _lock = lock::take(&config.history, node.name, budget(&node), (&clock, stop), &busy)?;
-    let intent = FenceIntent {
-        schema: FenceReport::SCHEMA,
-        at: timestamp(),
-        node: node.name.to_owned(),
-        action: *action,
-        reason: reason.clone(),
-        by: by.clone(),
+    let order = Order { token, ..Order::new(&confirm.node, FenceAction::Off, &confirm.reason) };
+    let report = request::confirm(config, &order, stop)?;
+    render::print(&if confirm.json { render::json(&report)? } else { render::confirmation(&report) })?;
+    Ok(Exit::Done)
+}
+
+/// `fence token`: what was seen, or one more.
+///
+/// # Errors
+/// Unknown node, stale token, token or history that cannot be read or written.
+pub(crate) fn tokens(config: &Config, node: Option<&str>, raise: Option<&str>) -> Result<Exit, Error> {
+    let tokens = Tokens::beside(&config.history);
+    if let (Some(node), Some(raise)) = (node, raise) {
+        config.node(node)?;
+        let (token, now) = (token(raise)?, timestamp());
+        tokens.admit(&RealDisk, node, &token, now)?;
+        let line = HistoryLine::Token(SeenToken { at: now, node: node.to_owned(), token, by: caller::name() });
+        history::append(&RealDisk, &config.history, &line, now, Durable::Now).map_err(Error::History)?;
+    }
+    let nodes = node.map_or_else(|| tokens.nodes(), |node| Ok(vec![node.to_owned()]))?;
+    for node in nodes {
+        let seen = tokens.highest(&node)?.map_or_else(|| "none".to_owned(), |token| token.to_string());
+        render::print(&format!("{node} {seen}\n"))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Reads what `--token` was given: the text of a token, a file that holds one as text or JSON, or `-` for standard input.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn token(given: &str) -> Result<Token, Error> {
+    if let Ok(token) = given.parse() {
+        return Ok(token);
+    }
+    let problem = |problem: String| Error::Token { file: given.to_owned(), problem };
+    let mut text = String::new();
+    let read = if given == "-" {
+        io::stdin().lock().take(LONGEST_TOKEN).read_to_string(&mut text)
+    } else {
+        File::open(given).and_then(|file| file.take(LONGEST_TOKEN).read_to_string(&mut text))
     };
-    history::append(&config.history, &HistoryLine::Intent(intent.clone())).map_err(Error::Intent)?;
-    let outcome = carry_out(*action, &node, &Means { clock: &clock, waiting: &say, answered: &say, stop });
-    let mut report = report(intent.at, &node, *action, intent.reason, intent.by, outcome);
-    report.token.clone_from(&order.token);
-    // What was done is done: neither a full disk nor a closed terminal may turn it into another answer.
-    if let Err(error) = history::append(&config.history, &HistoryLine::Outcome(report.clone())) {
-        warn(&format!("the outcome is not in the history: {error}"));
+    read.map_err(|error| problem(error.to_string()))?;
+    match text.trim() {
+        json if json.starts_with('{') => serde_json::from_str(json).map_err(|error| problem(error.to_string())),
+        text => text.parse().map_err(|error: TokenError| problem(error.to_string())),
     }
-    Ok(report)
+}
+
+/// `fence verify-history`.
+///
+/// # Errors
+/// When the history cannot be read.
+pub(crate) fn verify_history(file: &Path, head: Option<&str>, json: bool) -> Result<Exit, Error> {
+    let bytes = history::bytes(file).map_err(Error::History)?;
+    let found = chain::verify(&bytes, head);
+    let sound = found.flaws.is_empty() && (head.is_none() || found.found.is_some());
+    render::print(&if json { render::json(&found)? } else { render::verified(file, &found, head) })?;
+    Ok(if sound { Exit::Done } else { Exit::Failed })
 }
 
 fn render_report(report: &FenceReport, json: bool, able: bool) -> Result<(), Error> {
@@ -98,11 +165,6 @@ fn render_report(report: &FenceReport, json: bool, able: bool) -> Result<(), Err
     } else {
         Ok(())
     }
-}
-
-/// The longest that a request for this node can take, and so the longest that another one waits for it.
-fn budget(node: &Node<'_>) -> Duration {
-    node.levels.iter().map(|level| level.iter().map(|device| device.timeout).sum::<Duration>() + SETTLE).sum()
 }
 
 fn plan(node: &Node<'_>, action: FenceAction) -> Vec<PlannedCall> {
@@ -121,33 +183,6 @@ fn plan(node: &Node<'_>, action: FenceAction) -> Vec<PlannedCall> {
         }
     }
     calls
-}
-
-fn report(
-    at: Timestamp,
-    node: &Node<'_>,
-    action: FenceAction,
-    reason: String,
-    by: String,
-    outcome: Outcome,
-) -> FenceReport {
-    let Outcome { state, confirmed, grade, required, contradictions, evidence } = outcome;
-    FenceReport {
-        schema: FenceReport::SCHEMA,
-        at,
-        node: node.name.to_owned(),
-        action,
-        reason,
-        by,
-        state,
-        confirmed,
-        grade,
-        required,
-        contradictions,
-        token: None,
-        merged: false,
-        evidence,
-    }
 }
 
 /// `fence status`: all nodes at the same time, so that one dead device does not keep the others waiting.
@@ -174,11 +209,30 @@ pub(crate) fn ask(config: &Config, node: Option<&str>, stop: &Stop) -> Result<Ve
     let nodes = names.into_iter().map(|name| config.node(name)).collect::<Result<Vec<_>, _>>()?;
     let by = caller::name();
     let ask = |node: &Node<'_>| {
-        let clock = SystemClock::new(stop.clone());
-        let at = timestamp();
-        let outcome =
-            carry_out(FenceAction::Status, node, &Means { clock: &clock, waiting: &say, answered: &|_| {}, stop });
-        report(at, node, FenceAction::Status, String::new(), by.clone(), outcome)
+        let question = FenceIntent {
+            schema: FenceReport::SCHEMA,
+            at: timestamp(),
+            node: node.name.to_owned(),
+            action: FenceAction::Status,
+            reason: String::new(),
+            by: by.clone(),
+            token: None,
+            require: None,
+            continues: None,
+        };
+        let means = Means {
+            clock: &SystemClock::new(stop.clone()),
+            waiting: &say,
+            answered: &|_| {},
+            ledger: &NoLedger,
+            look_first: false,
+            stop,
+        };
+        let outcome = carry_out(FenceAction::Status, node, &means);
+        // A status is asked while nothing is written: a history that cannot be read takes a person's word away, no more.
+        let history = history::read(&config.history).unwrap_or_default();
+        let outcome = vouched(&history, node, question.at, outcome);
+        FenceReport { ended: Some(timestamp()), ..request::report(&question, outcome) }
     };
     Ok(at_once(&nodes, ask))
 }
@@ -239,13 +293,10 @@ pub(crate) fn show_history(file: &Path, node: Option<&str>, last: Option<usize>,
             file.display()
         ));
     }
-    let of = |line: &HistoryLine| match line {
-        HistoryLine::Intent(intent) => node.is_none_or(|node| node == intent.node),
-        HistoryLine::Outcome(report) => node.is_none_or(|node| node == report.node),
-    };
-    history.lines.retain(of);
+    let of = |line: &HistoryLine| node.is_none() || line.node() == node;
+    history.lines.retain(|(_, line)| of(line));
     let text = if json {
-        let lines = history.lines.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
+        let lines = history.lines.iter().map(|(_, line)| serde_json::to_string(line)).collect::<Result<Vec<_>, _>>();
         lines.map_err(|error| Error::Output(error.into()))?.iter().map(|line| format!("{line}\n")).collect()
     } else {
         render::history(&history)

@@ -201,6 +201,6 @@ try stonith_admin --fence db-b --timeout 15
     }
     assert!(!said.stdout.contains("exit 0: stonith_admin --fence db-b"), "{}\n{log}", said.stdout);
     assert!(fs::read_to_string(bench.path("metadata.out")).unwrap().contains("fence_bc"));
-    assert_eq!(bench.history()[..2], ["intent pg1", "outcome pg1 true"], "{:?}", bench.history());
-    assert!(bench.history().iter().all(|line| line != "outcome pg2 true"), "{:?}", bench.history());
+    assert_eq!(bench.history()[..2], ["intent pg1", "verdict pg1 true"], "{:?}", bench.history());
+    assert!(bench.history().iter().all(|line| line != "verdict pg2 true"), "{:?}", bench.history());
 }

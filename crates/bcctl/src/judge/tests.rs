@@ -11,6 +11,7 @@ fn report(state: NodeState, confirmed: bool) -> Output {
     let report = FenceReport {
         schema: FenceReport::SCHEMA,
         at: jiff::Timestamp::UNIX_EPOCH,
+        ended: None,
         node: "pg1".to_owned(),
         action: FenceAction::Status,
         reason: String::new(),

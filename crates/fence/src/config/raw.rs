@@ -37,6 +37,8 @@ pub(super) struct Raw<'a> {
 pub(super) struct RawNode {
     pub(super) required_grade: Option<Spanned<String>>,
     pub(super) required_grade_when_answering: Option<Spanned<String>>,
+    pub(super) delay: Option<Spanned<String>>,
+    pub(super) random_delay: Option<Spanned<String>>,
     pub(super) levels: Spanned<Vec<Spanned<Vec<Spanned<String>>>>>,
     #[serde(default)]
     pub(super) emulated: bool,
@@ -47,6 +49,11 @@ pub(super) struct RawNode {
 pub(super) struct RawPolicy {
     pub(super) required_grade: Option<Spanned<String>>,
     pub(super) required_grade_when_answering: Option<Spanned<String>>,
+    pub(super) require_token: bool,
+    pub(super) right_command: Option<Spanned<Vec<String>>>,
+    pub(super) right_timeout: Option<Spanned<String>>,
+    pub(super) brake_fences: Option<u32>,
+    pub(super) brake_window: Option<Spanned<String>>,
 }
 
 /// What every device has; the rest of its table belongs to its agent, and is read by it.

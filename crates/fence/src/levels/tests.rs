@@ -92,7 +92,14 @@ fn carry(action: FenceAction, clock: &ScriptedClock, levels: &[&[&Scripted<'_>]]
     carry_out(
         action,
         &Node { name: "pg1", levels, need: NEED },
-        &Means { clock, waiting: &|_| {}, answered: &|_| {}, stop: &Stop::default() },
+        &Means {
+            clock,
+            waiting: &|_| {},
+            answered: &|_| {},
+            ledger: &NoLedger,
+            look_first: false,
+            stop: &Stop::default(),
+        },
     )
 }
 
@@ -196,8 +203,18 @@ fn a_wish_to_stop_is_never_a_success() {
         levels: vec![vec![Device { name: "a", timeout: TIMEOUT, grade: Grade::A, agent: &a }]],
         need: NEED,
     };
-    let outcome =
-        carry_out(FenceAction::Off, &node, &Means { clock: &clock, waiting: &|_| {}, answered: &|_| {}, stop: &stop });
+    let outcome = carry_out(
+        FenceAction::Off,
+        &node,
+        &Means {
+            clock: &clock,
+            waiting: &|_| {},
+            answered: &|_| {},
+            ledger: &NoLedger,
+            look_first: false,
+            stop: &stop,
+        },
+    );
     assert_eq!((outcome.state, outcome.confirmed), (Unknown, false));
 }
 

@@ -132,15 +132,19 @@ impl Bench {
         self.command(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// The lines of the history, `intent NODE` or `outcome NODE CONFIRMED`.
+    /// The beginnings and ends in the history: `intent NODE`, `verdict NODE CONFIRMED`, with `merged` behind it if it was.
     pub(crate) fn history(&self) -> Vec<String> {
         let text = fs::read_to_string(self.path("history.jsonl")).unwrap_or_default();
         let line = |line: &str| match serde_json::from_str(line) {
-            Ok(HistoryLine::Intent(intent)) => format!("intent {}", intent.node),
-            Ok(HistoryLine::Outcome(report)) => format!("outcome {} {}", report.node, report.confirmed),
-            Err(error) => format!("unreadable: {error}"),
+            Ok(HistoryLine::Intent(intent)) => Some(format!("intent {}", intent.node)),
+            Ok(HistoryLine::Verdict(report)) => {
+                let merged = if report.merged { " merged" } else { "" };
+                Some(format!("verdict {} {}{merged}", report.node, report.confirmed))
+            }
+            Ok(_) => None,
+            Err(error) => Some(format!("unreadable: {error}")),
         };
-        text.lines().map(line).collect()
+        text.lines().filter_map(line).collect()
     }
 }
 

@@ -162,7 +162,7 @@ timeout = "3s"
     pub(crate) fn history(&self, node: &str) -> Vec<String> {
         let text = fs::read_to_string(self.path(node).join("history.jsonl")).unwrap_or_default();
         let line = |line: &str| match serde_json::from_str(line) {
-            Ok(HistoryLine::Outcome(report)) => Some(format!("{} {} {}", report.action, report.node, report.confirmed)),
+            Ok(HistoryLine::Verdict(report)) => Some(format!("{} {} {}", report.action, report.node, report.confirmed)),
             _ => None,
         };
         text.lines().filter_map(line).collect()
