@@ -32,8 +32,8 @@ impl Hands {
     ///
     /// # Errors
     /// [`Error::Kernel`] with the kernel's answer.
-    pub async fn observe(&self) -> Result<Observed, Error> {
-        let observed = self.netlink.observe().await;
+    pub fn observe(&mut self) -> Result<Observed, Error> {
+        let observed = self.netlink.observe();
         observed.map_err(|source| Error::Kernel { what: "listing links and addresses".into(), source })
     }
 
@@ -41,20 +41,20 @@ impl Hands {
     ///
     /// # Errors
     /// [`Error::Kernel`] with the kernel's answer.
-    pub async fn addresses(&self) -> Result<Addresses, Error> {
-        let addresses = self.netlink.addresses().await;
+    pub fn addresses(&mut self) -> Result<Addresses, Error> {
+        let addresses = self.netlink.addresses();
         addresses.map_err(|source| Error::Kernel { what: "listing addresses".into(), source })
     }
 
-    /// The wire of `link`, opened at the first call.
+    /// The wire of `link`, opened at the first call: to hear what is said on it, or only to send.
     ///
     /// # Errors
     /// As [`Wire::open`].
-    pub fn wire(&mut self, link: &Link) -> Result<&mut Wire, Error> {
+    pub fn wire(&mut self, link: &Link, hear: bool) -> Result<&mut Wire, Error> {
         use std::collections::btree_map::Entry;
         match self.wires.entry(link.index) {
             Entry::Occupied(open) => Ok(open.into_mut()),
-            Entry::Vacant(none) => Ok(none.insert(Wire::open(link)?)),
+            Entry::Vacant(none) => Ok(none.insert(if hear { Wire::open(link)? } else { Wire::open_to_send(link)? })),
         }
     }
 
@@ -68,39 +68,39 @@ impl Hands {
     pub async fn apply(&mut self, effect: &Effect, observed: &Observed) -> Result<u32, Error> {
         tracing::debug!(%effect, "apply");
         match effect {
-            Effect::Add(vip) => self.add(vip).await.map(|()| 0),
+            Effect::Add(vip) => self.add(vip).map(|()| 0),
             Effect::Announce(vip) => self.announce(vip, observed).await,
-            Effect::Remove(vip) => self.remove(vip).await.map(|()| 0),
+            Effect::Remove(vip) => self.remove(vip).map(|()| 0),
             Effect::PromoteSecondaries { link, on, .. } => {
-                let done = self.netlink.promote_secondaries(*link, *on).await;
+                let done = self.netlink.promote_secondaries(*link, *on);
                 done.map(|()| 0).map_err(|source| Error::kernel(effect.to_string(), Capability::NetAdmin, source))
             }
         }
     }
 
-    async fn add(&self, vip: &Vip) -> Result<(), Error> {
-        match self.netlink.add(vip.net, vip.link).await {
+    fn add(&mut self, vip: &Vip) -> Result<(), Error> {
+        match self.netlink.add(vip.net, vip.link) {
             Ok(()) => {}
             // Another vipd was quicker; what counts is what is there.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(source) => return Err(Error::kernel(format!("adding {vip}"), Capability::NetAdmin, source)),
         }
         let answers = |address: &Address| !address.tentative && !address.duplicate;
-        if self.addresses().await?.get(vip.link, vip.net).is_some_and(answers) {
+        if self.addresses()?.get(vip.link, vip.net).is_some_and(answers) {
             Ok(())
         } else {
             Err(Error::NotVerified { what: format!("the kernel said that {vip} was added") })
         }
     }
 
-    async fn remove(&self, vip: &Vip) -> Result<(), Error> {
-        let before = self.observe().await?;
-        match self.netlink.remove(vip.net, vip.link).await {
+    fn remove(&mut self, vip: &Vip) -> Result<(), Error> {
+        let before = self.observe()?;
+        match self.netlink.remove(vip.net, vip.link) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::AddrNotAvailable => return Ok(()),
             Err(source) => return Err(Error::kernel(format!("removing {vip}"), Capability::NetAdmin, source)),
         }
-        let after = self.addresses().await?;
+        let after = self.addresses()?;
         if after.get(vip.link, vip.net).is_some() {
             return Err(Error::NotVerified { what: format!("the kernel said that {vip} was removed") });
         }
@@ -116,7 +116,7 @@ impl Hands {
         let (Some(link), Some(own)) = (link, link.and_then(|link| link.mac)) else {
             return Err(Error::NoInterface { name: vip.dev.clone(), existing: Vec::new() });
         };
-        let wire = self.wire(link)?;
+        let wire = self.wire(link, false)?;
         let frames = announce::round(vip.net.addr(), own, link.forwards_ipv6);
         let mut announcement = Announcement::new(clock::now());
         let mut sent = 0;

@@ -9,6 +9,7 @@ use bc_model::exit::Exit;
 use bc_model::vip::VipReport;
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use vipd::cli::{AssignArgs, CheckArgs, Cli, EventsArgs, ImportArgs, RunArgs, StatusArgs, UnassignArgs, Verb};
 use vipd::client::{Client, ClientError};
 use vipd::daemon::protocol::{Answer, Request};
@@ -25,11 +26,7 @@ use vipd::verbs::unassign::{self, Which, unassign};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    // What the daemon does is its log; of the other verbs it would be noise.
-    let usual = if matches!(cli.verb, Verb::Run(_)) { "info" } else { "warn" };
-    let filter = EnvFilter::try_from_env("VIPD_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
-    let colours = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
+    log(&cli.verb);
     match cli.verb {
         Verb::Assign(args) => run_assign(args).await,
         Verb::Unassign(args) => run_unassign(args).await,
@@ -46,6 +43,17 @@ async fn main() -> ExitCode {
         Verb::Events(args) => run_events(args).await,
     }
     .into()
+}
+
+/// Logs to stderr. What the daemon does is its log; of the other verbs it would be noise.
+fn log(verb: &Verb) {
+    let usual = if matches!(verb, Verb::Run(_)) { LevelFilter::INFO } else { LevelFilter::WARN };
+    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    match EnvFilter::try_from_env("VIPD_LOG") {
+        Ok(filter) => log.with_env_filter(filter).init(),
+        // Nothing to be parsed: an announcement does not wait for its log.
+        Err(_) => log.with_max_level(usual).init(),
+    }
 }
 
 async fn run_assign(args: AssignArgs) -> Exit {
@@ -95,7 +103,7 @@ async fn run_unassign(args: UnassignArgs) -> Exit {
 }
 
 async fn run_status(args: StatusArgs) -> Exit {
-    match status(&args.addresses).await {
+    match status(&args.addresses) {
         Ok(mut status) => {
             status.instances = beside::instances(&args.daemon.socket).await.unwrap_or_else(|error| {
                 complain(&error, error.hint());

@@ -3,17 +3,15 @@
 //! IPv4 sends its own IP header and is given the received one. IPv6 is given the payload, and says source, destination
 //! and hop limit in control messages (RFC 3542).
 
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::task::{Context, Poll};
 
 use nix::cmsg_space;
-use nix::libc::{in6_addr, in6_pktinfo};
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg, setsockopt, sockopt,
-};
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use nix::libc::{IPPROTO_IPV6, IPV6_PKTINFO, MSG_DONTWAIT, in6_pktinfo};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, setsockopt, sockopt};
+use socket2::{Domain, InterfaceIndexOrAddress, MsgHdr, Protocol, SockAddr, Socket, Type};
 use vrrp::wire::{self, Datagram, Endpoints, Ipv4Packet};
 use vrrp::{Discard, Family};
 
@@ -33,6 +31,8 @@ pub struct RawSocket {
     ready: Ready,
     link: u32,
     family: Family,
+    /// Room for the control messages of a received packet, kept for the next.
+    control: Vec<u8>,
 }
 
 impl RawSocket {
@@ -66,7 +66,7 @@ impl RawSocket {
             }
         }
         let ready = Ready::watch(OwnedFd::from(socket.try_clone()?))?;
-        Ok(Self { socket, ready, link, family })
+        Ok(Self { socket, ready, link, family, control: cmsg_space!(in6_pktinfo, i32) })
     }
 
     /// Sends one advertisement: TTL 255, class selector 6, from the given source.
@@ -93,12 +93,10 @@ impl RawSocket {
                 self.socket.send_to(packet, &SocketAddr::from((destination, 0)).into()).map(drop)
             }
             Endpoints::V6 { source, destination } => {
-                let info = in6_pktinfo { ipi6_addr: in6_addr { s6_addr: source.octets() }, ipi6_ifindex: self.link };
-                let to = SockaddrIn6::from(SocketAddrV6::new(destination, 0, 0, self.link));
-                let control = [ControlMessage::Ipv6PacketInfo(&info)];
-                let slices = [io::IoSlice::new(message)];
-                sendmsg(self.socket.as_raw_fd(), &slices, &control, MsgFlags::MSG_DONTWAIT, Some(&to))?;
-                Ok(())
+                let to = SockAddr::from(SocketAddrV6::new(destination, 0, 0, self.link));
+                let (slices, control) = ([IoSlice::new(message)], packet_info(source, self.link));
+                let message = MsgHdr::new().with_addr(&to).with_buffers(&slices).with_control(&control);
+                self.socket.sendmsg(&message, MSG_DONTWAIT).map(drop)
             }
         }
     }
@@ -107,7 +105,7 @@ impl RawSocket {
     ///
     /// # Errors
     /// What recvmsg(2) says.
-    pub fn receive(&self, buffer: &mut [u8], take: impl FnOnce(Result<Datagram<'_>, Discard>)) -> io::Result<bool> {
+    pub fn receive(&mut self, buffer: &mut [u8], take: impl FnOnce(Result<Datagram<'_>, Discard>)) -> io::Result<bool> {
         let received = match self.family {
             Family::V4 => self.receive_v4(buffer, take),
             Family::V6 => self.receive_v6(buffer, take),
@@ -125,12 +123,12 @@ impl RawSocket {
         Ok(())
     }
 
-    fn receive_v6(&self, buffer: &mut [u8], take: impl FnOnce(Result<Datagram<'_>, Discard>)) -> io::Result<()> {
-        let mut control = cmsg_space!(in6_pktinfo, i32);
+    fn receive_v6(&mut self, buffer: &mut [u8], take: impl FnOnce(Result<Datagram<'_>, Discard>)) -> io::Result<()> {
         let (length, source, destination, hop_limit) = {
             let mut slices = [IoSliceMut::new(buffer)];
             let descriptor = self.socket.as_raw_fd();
-            let message = recvmsg::<SockaddrIn6>(descriptor, &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
+            let control = Some(&mut self.control[..]);
+            let message = recvmsg::<SockaddrIn6>(descriptor, &mut slices, control, MsgFlags::MSG_DONTWAIT)?;
             let (mut destination, mut hop_limit) = (None, None);
             for one in message.cmsgs()? {
                 match one {
@@ -161,6 +159,23 @@ impl RawSocket {
     }
 }
 
+/// Bytes of a control message with a `struct in6_pktinfo` (RFC 3542 §6): cmsghdr, address, interface, and padding.
+const PACKET_INFO: usize = (CONTROL_HEADER + size_of::<in6_pktinfo>()).next_multiple_of(size_of::<usize>());
+const CONTROL_HEADER: usize = size_of::<usize>() + 8;
+
+/// The control message that says from which address a packet is to go out. nix would allocate one for each packet.
+fn packet_info(source: Ipv6Addr, link: u32) -> [u8; PACKET_INFO] {
+    let mut bytes = [0; PACKET_INFO];
+    let (header, info) = bytes.split_at_mut(CONTROL_HEADER);
+    let (length, kind) = header.split_at_mut(size_of::<usize>());
+    length.copy_from_slice(&(CONTROL_HEADER + size_of::<in6_pktinfo>()).to_ne_bytes());
+    kind[..4].copy_from_slice(&IPPROTO_IPV6.to_ne_bytes());
+    kind[4..].copy_from_slice(&IPV6_PKTINFO.to_ne_bytes());
+    info[..16].copy_from_slice(&source.octets());
+    info[16..20].copy_from_slice(&link.to_ne_bytes());
+    bytes
+}
+
 /// The VRID of a packet, if it is long enough to have one: whose it is, before it is judged.
 #[must_use]
 pub fn vrid_of(datagram: &Datagram<'_>) -> Option<u8> {
@@ -176,6 +191,21 @@ pub const fn is_v6(family: Family) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_control_message_is_what_the_system_would_make_of_it() {
+        use nix::libc::{CMSG_LEN, CMSG_SPACE};
+        let source: Ipv6Addr = "fe80::10".parse().unwrap();
+        let bytes = packet_info(source, 0x0102_0304);
+        let size = u32::try_from(size_of::<in6_pktinfo>()).unwrap();
+        #[expect(unsafe_code, reason = "these compute sizes and touch nothing")]
+        // SAFETY: both are arithmetic on their argument.
+        let (length, space) = unsafe { (CMSG_LEN(size), CMSG_SPACE(size)) };
+        assert_eq!(bytes.len(), space as usize);
+        assert_eq!(bytes[..size_of::<usize>()], (length as usize).to_ne_bytes());
+        assert_eq!(bytes[CONTROL_HEADER..][..16], source.octets());
+        assert_eq!(bytes[CONTROL_HEADER + 16..][..4], 0x0102_0304_u32.to_ne_bytes());
+    }
 
     #[test]
     fn a_packet_without_a_vrid_belongs_to_nobody() {

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
-use std::os::fd::{IntoRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pnet::datalink::{self, Channel, Config, DataLinkReceiver, DataLinkSender, NetworkInterface};
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use nix::libc::{AF_PACKET, ETH_P_ALL, sa_family_t, sockaddr_ll};
+use nix::sys::socket::{MsgFlags, recv};
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
 use crate::error::Error;
 use crate::frame::ndp;
@@ -36,53 +37,57 @@ const LOAD_BYTE: u16 = 0x30;
 const JUMP_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
 
+/// How long a frame may wait for room in the interface's queue. Nothing else is done meanwhile.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// The longest frame that is looked at: ARP and neighbour discovery are short.
+const LONGEST: usize = 2048;
+
 /// An open wire. Needs `CAP_NET_RAW`.
 pub struct Wire {
-    /// A second descriptor of the same socket: tokio watches this one, pnet reads and writes the other.
-    ready: Ready,
-    sender: Box<dyn DataLinkSender>,
-    receiver: Box<dyn DataLinkReceiver>,
+    socket: Socket,
+    /// `None`: it hears nothing.
+    ear: Option<Ear>,
     /// Keeps us in the multicast group in which the holder of an IPv6 address is asked.
     groups: Vec<UdpSocket>,
     link: Link,
 }
 
+struct Ear {
+    /// A second descriptor of the same socket, for tokio to watch.
+    ready: Ready,
+    inbox: Box<[u8; LONGEST]>,
+}
+
 impl Wire {
-    /// Opens the wire of `link` and listens to ARP and neighbour discovery from now on.
+    /// Opens the wire of `link` and listens to ARP and neighbour discovery from now on; must be called within a tokio
+    /// runtime.
     ///
     /// # Errors
     /// [`Error::MissingCapability`] without `CAP_NET_RAW`, [`Error::Kernel`] for any other refusal.
     pub fn open(link: &Link) -> Result<Self, Error> {
-        Self::open_socket(link).map_err(|source| failed("opening the wire", link, source))
+        let open = || {
+            let socket = unbound()?;
+            socket.attach_filter(&ARP_AND_ND)?;
+            bind(&socket, link, ETH_P_ALL)?;
+            let ready = Ready::watch(OwnedFd::from(socket.try_clone()?))?;
+            Ok((socket, Ear { ready, inbox: Box::new([0; LONGEST]) }))
+        };
+        let (socket, ear) = open().map_err(|source| failed("opening the wire", link, source))?;
+        Ok(Self { socket, ear: Some(ear), groups: Vec::new(), link: link.clone() })
     }
 
-    fn open_socket(link: &Link) -> io::Result<Self> {
-        // Protocol 0 receives nothing: without it, frames of all interfaces would come in before the socket is bound.
-        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
-        socket.attach_filter(&ARP_AND_ND)?;
-        let watched = OwnedFd::from(socket.try_clone()?);
-        // pnet takes the descriptor over, binds it to the link and makes it non-blocking; it closes it, also if it fails.
-        let config = Config {
-            socket_fd: Some(socket.into_raw_fd()),
-            promiscuous: false,
-            read_timeout: Some(Duration::ZERO),
-            write_timeout: Some(Duration::from_millis(200)),
-            ..Config::default()
+    /// Opens the wire of `link` only to send.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_to_send(link: &Link) -> Result<Self, Error> {
+        let open = || {
+            let socket = unbound()?;
+            bind(&socket, link, 0)?;
+            Ok(socket)
         };
-        let interface = NetworkInterface {
-            name: link.name.clone(),
-            description: String::new(),
-            index: link.index,
-            mac: link.mac,
-            ips: Vec::new(),
-            flags: 0,
-        };
-        match datalink::channel(&interface, config)? {
-            Channel::Ethernet(sender, receiver) => {
-                Ok(Self { ready: Ready::watch(watched)?, sender, receiver, groups: Vec::new(), link: link.clone() })
-            }
-            _ => Err(io::Error::other("no Ethernet channel")),
-        }
+        let socket = open().map_err(|source| failed("opening the wire", link, source))?;
+        Ok(Self { socket, ear: None, groups: Vec::new(), link: link.clone() })
     }
 
     /// The interface.
@@ -114,8 +119,7 @@ impl Wire {
     /// [`Error::Kernel`], for instance when the link has gone down.
     pub fn send(&mut self, frame: &[u8]) -> Result<(), Error> {
         tracing::debug!(dev = self.link.name, bytes = frame.len(), "send");
-        let sent = self.sender.send_to(frame, None).unwrap_or_else(|| Err(io::Error::other("the frame is too long")));
-        sent.map_err(|source| failed("sending", &self.link, source))
+        self.socket.send(frame).map(drop).map_err(|source| failed("sending", &self.link, source))
     }
 
     /// The next frame that is heard. Cancel safe.
@@ -136,8 +140,9 @@ impl Wire {
     /// # Errors
     /// As [`receive`](Self::receive).
     pub fn try_receive(&mut self) -> Result<Option<&[u8]>, Error> {
-        match self.receiver.next() {
-            Ok(frame) => Ok(Some(frame)),
+        let Some(ear) = &mut self.ear else { return Ok(None) };
+        match recv(self.socket.as_raw_fd(), &mut ear.inbox[..], MsgFlags::MSG_DONTWAIT).map_err(io::Error::from) {
+            Ok(length) => Ok(Some(ear.inbox.get(..length).unwrap_or_default())),
             Err(error) if is_transient(&error) => Ok(None),
             Err(source) => Err(failed("listening", &self.link, source)),
         }
@@ -145,8 +150,30 @@ impl Wire {
 
     /// Ready when there may be a frame. To be followed by [`try_receive`](Self::try_receive) until there is none.
     pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.ready.poll(context)
+        self.ear.as_ref().map_or(Poll::Pending, |ear| ear.ready.poll(context))
     }
+}
+
+/// A socket that receives nothing: with another protocol than 0, frames of all interfaces would come in before it is bound.
+fn unbound() -> io::Result<Socket> {
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
+/// Binds a packet socket to an interface; from then on it receives frames of `protocol` (`ETH_P_…`; 0: none).
+fn bind(socket: &Socket, link: &Link, protocol: i32) -> io::Result<()> {
+    let mut storage = SockAddrStorage::zeroed();
+    #[expect(unsafe_code, reason = "no safe way to make the address of a packet socket")]
+    // SAFETY: `sockaddr_ll` is one of the forms of a socket address; its family, and with it all that is read of it, is set.
+    let address = unsafe {
+        let address: &mut sockaddr_ll = storage.view_as();
+        address.sll_family = sa_family_t::try_from(AF_PACKET).map_err(io::Error::other)?;
+        address.sll_protocol = u16::try_from(protocol).map_err(io::Error::other)?.to_be();
+        address.sll_ifindex = i32::try_from(link.index).map_err(io::Error::other)?;
+        SockAddr::new(storage, nix::libc::socklen_t::try_from(size_of::<sockaddr_ll>()).map_err(io::Error::other)?)
+    };
+    socket.bind(&address)
 }
 
 /// Nothing to read after all, or a signal came.

@@ -45,8 +45,10 @@ pub struct Edge {
     bearers: Vec<Borne>,
     /// The leases that may run.
     leases: BTreeSet<NonZeroU32>,
-    /// Leases that are to be renewed, with the instances that they belong to: all of them in one transaction.
-    due: Vec<(Name, Lease)>,
+    /// Leases that are to be renewed, all of them in one transaction.
+    due: Vec<Lease>,
+    /// The instances that they belong to, in the same order.
+    whose: Vec<Name>,
     counters: Counters,
 }
 
@@ -86,6 +88,7 @@ impl Edge {
             bearers: Vec::new(),
             leases: BTreeSet::new(),
             due: Vec::new(),
+            whose: Vec::new(),
             counters: Counters::default(),
         };
         Ok((edge, missing))
@@ -211,7 +214,7 @@ impl Edge {
 
     /// Reads every VRRP packet that has come in; `take` is told interface, family and packet.
     pub fn read_packets(&mut self, mut take: impl FnMut(u32, &vrrp::wire::Datagram<'_>)) {
-        for (&(link, _), socket) in &self.sockets {
+        for (&(link, _), socket) in &mut self.sockets {
             loop {
                 let read = socket.receive(&mut self.buffer, |packet| match packet {
                     Ok(datagram) => take(link, &datagram),
@@ -368,39 +371,43 @@ impl Edge {
         let (Some(plan), Some(anchor), true) = (instance.plan(), anchor, self.dead_man.is_some()) else { return };
         let Some(term) = plan.term(anchor) else { return };
         self.leases.insert(instance.lease().0);
-        self.due.push((instance.config().name.clone(), Lease { id: instance.lease(), term }));
+        self.due.push(Lease { id: instance.lease(), term });
+        self.whose.push(instance.config().name.clone());
     }
 
     /// Renews what is due. To be called before anybody is told that an address is here, and before waiting.
     pub fn renew_due(&mut self, back: &mut Vec<(Name, Input<'static>)>) {
         let Some(dead_man) = self.dead_man.as_mut().filter(|_| !self.due.is_empty()) else { return };
-        let leases: Vec<_> = self.due.iter().map(|(_, lease)| *lease).collect();
-        self.counters.renewals += leases.len() as u64;
-        let lost = match dead_man.renew(&leases, clock::now) {
+        self.counters.renewals += self.due.len() as u64;
+        let (why, only_over) = match dead_man.renew(&self.due, clock::now) {
             Ok(renewal) => {
                 if renewal.reinstalled {
                     tracing::warn!("somebody removed vipd's nftables; they were made anew");
                 }
-                let now = clock::now();
-                self.due.retain(|(_, lease)| renewal.too_late > 0 && lease.term.until <= now);
-                Some("the renewal came too late".to_owned())
+                ((renewal.too_late > 0).then(|| "the renewal came too late".to_owned()), true)
             }
-            Err(error @ LeaseError::Stalled { .. }) => Some(error.to_string()),
+            Err(error @ LeaseError::Stalled { .. }) => (Some(error.to_string()), false),
             // The next advertisement tries again; if that fails too, the lease lapses.
             Err(error) => {
                 tracing::warn!(%error, "leases were not renewed");
-                None
+                (None, false)
             }
         };
-        let due = self.due.drain(..);
-        if let Some(why) = lost {
-            back.extend(due.map(|(name, _)| (name, Input::LeaseLost(why.clone()))));
+        if let Some(why) = why {
+            let now = clock::now();
+            let lost = self.due.iter().zip(&self.whose).filter(|(lease, _)| !only_over || lease.term.until <= now);
+            back.extend(lost.map(|(_, name)| (name.clone(), Input::LeaseLost(why.clone()))));
         }
+        self.due.clear();
+        self.whose.clear();
     }
 
     /// The dead-man switch does it in one transaction; without it, only removing the addresses does it.
     fn silence(&mut self, instance: &Instance, observed: &mut Observed) {
-        self.due.retain(|(_, lease)| lease.id != instance.lease());
+        while let Some(at) = self.due.iter().position(|lease| lease.id == instance.lease()) {
+            self.due.remove(at);
+            self.whose.remove(at);
+        }
         let silenced = match &mut self.dead_man {
             Some(dead_man) if !instance.leased().is_empty() => dead_man.silence(&[instance.lease()]),
             Some(_) | None => Err(LeaseError::Unanswered),

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
-use std::io;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -38,6 +37,8 @@ mod start;
 
 /// How long the end may take.
 const END: Duration = Duration::from_secs(10);
+/// Changes of the host that are taken in before anything else has its turn.
+const CHANGES: usize = 512;
 /// Requests and results that may wait for the loop.
 const WAITING: usize = 64;
 
@@ -66,9 +67,18 @@ pub struct Service {
     next_lease: NonZeroU32,
     /// What instances are still to be told.
     queue: VecDeque<(Name, Input<'static>)>,
+    spare: Spare,
     alarm: Alarm,
     signals: Signals,
     watchdog: Watchdog,
+}
+
+/// Empty lists that are filled in every turn: what goes on for ever allocates nothing.
+#[derive(Default)]
+struct Spare {
+    effects: Vec<Effect>,
+    back: Vec<Input<'static>>,
+    due: Vec<Name>,
 }
 
 struct Signals {
@@ -87,8 +97,6 @@ enum Wake {
     Call(Call),
     Ran(Ran),
     HookFailed(Failed),
-    /// The kernel speaks to us no more.
-    Deaf,
 }
 
 impl Service {
@@ -105,7 +113,7 @@ impl Service {
             self.sleep_until(self.deadline(clock::now()))?;
             match self.wait().await {
                 Wake::Look => {}
-                Wake::Change(change) => self.take(change).await?,
+                Wake::Change(change) => self.take(change)?,
                 Wake::Stop => break,
                 Wake::Reload => {
                     let _ = self.reload();
@@ -113,10 +121,6 @@ impl Service {
                 Wake::Call(call) => self.answer(call),
                 Wake::Ran(ran) => self.judge(&ran),
                 Wake::HookFailed(Failed { seq, error }) => self.report(None, What::HookFailed { seq, error }),
-                Wake::Deaf => {
-                    let source = io::Error::from(io::ErrorKind::BrokenPipe);
-                    return Err(DaemonError::Kernel { what: "listening to rtnetlink", source });
-                }
             }
         }
         self.end().await
@@ -152,7 +156,7 @@ impl Service {
             biased;
             () = poll_fn(|context| edge.poll_ready(context)) => Wake::Look,
             () = poll_fn(|context| alarm.poll(context)) => Wake::Look,
-            change = monitor.next() => change.map_or(Wake::Deaf, Wake::Change),
+            change = monitor.next() => Wake::Change(change),
             _ = signals.terminate.recv() => Wake::Stop,
             _ = signals.interrupt.recv() => Wake::Stop,
             _ = signals.hangup.recv() => Wake::Reload,
@@ -173,8 +177,8 @@ impl Service {
 
     /// Everything that has come in goes before any deadline: a timer that is due means that nobody was heard until now.
     async fn catch_up(&mut self) -> Result<(), DaemonError> {
-        while let Some(change) = self.monitor.try_next() {
-            self.take(change).await?;
+        if let Some(change) = self.monitor.try_next() {
+            self.take(change)?;
         }
         let now = clock::now();
         let (mut heard, mut strays) = (std::mem::take(&mut self.queue), 0);
@@ -206,8 +210,8 @@ impl Service {
         });
         (0..strays).for_each(|_| self.edge.count_stray());
         self.queue = heard;
-        for (name, effects) in effects {
-            self.carry_out(now, &name, effects);
+        for (name, mut effects) in effects {
+            self.carry_out(now, &name, &mut effects);
         }
         self.drain(now);
         if more {
@@ -219,15 +223,16 @@ impl Service {
 
     fn tick(&mut self, now: Instant) {
         let is_due = |instance: &Instance| instance.deadline(now).is_some_and(|deadline| deadline <= now);
-        let due: Vec<_> =
-            self.instances.values().filter(|one| is_due(one)).map(|one| one.config().name.clone()).collect();
-        for name in due {
+        let mut due = std::mem::take(&mut self.spare.due);
+        due.extend(self.instances.values().filter(|one| is_due(one)).map(|one| one.config().name.clone()));
+        for name in due.drain(..) {
             self.feed(now, &name, Input::Timer);
         }
+        self.spare.due = due;
         for mut instance in std::mem::take(&mut self.leaving) {
             let mut effects = Vec::new();
             instance.handle(now, &self.observed, Input::Timer, &mut effects);
-            self.carry_out_for(now, &mut instance, effects);
+            self.carry_out_for(now, &mut instance, &mut effects);
             if instance.is_idle() {
                 let configured = |leased| self.instances.values().any(|other| other.leased().contains(leased));
                 let leased: Vec<_> = instance.leased().iter().filter(|one| !configured(one)).copied().collect();
@@ -247,19 +252,21 @@ impl Service {
         );
     }
 
-    async fn take(&mut self, change: kernel::Change) -> Result<(), DaemonError> {
+    fn take(&mut self, change: kernel::Change) -> Result<(), DaemonError> {
         let mut differs = false;
         let mut next = Some(change);
+        let mut left = CHANGES;
         while let Some(change) = next {
             if change == kernel::Change::Lost {
-                let observed = self.netlink.observe().await;
+                let observed = self.netlink.observe();
                 let kernel = |source| DaemonError::Kernel { what: "listing links and addresses", source };
                 self.observed = observed.map_err(kernel)?;
                 differs = true;
             } else {
                 differs |= self.observed.take(change);
             }
-            next = self.monitor.try_next();
+            left -= 1;
+            next = if left > 0 { self.monitor.try_next() } else { None };
         }
         if differs {
             self.look_around(clock::now());
@@ -307,9 +314,10 @@ impl Service {
 
     fn feed_one(&mut self, now: Instant, name: &Name, input: Input<'_>) {
         let Some(instance) = self.instances.get_mut(name) else { return };
-        let mut effects = Vec::new();
+        let mut effects = std::mem::take(&mut self.spare.effects);
         instance.handle(now, &self.observed, input, &mut effects);
-        self.carry_out(now, name, effects);
+        self.carry_out(now, name, &mut effects);
+        self.spare.effects = effects;
     }
 
     fn renew_due(&mut self) {
@@ -325,17 +333,19 @@ impl Service {
         }
     }
 
-    fn carry_out(&mut self, now: Instant, name: &Name, effects: Vec<Effect>) {
-        // Taken out while the rest of the daemon works for it.
-        let Some(mut instance) = self.instances.remove(name) else { return };
-        self.carry_out_for(now, &mut instance, effects);
-        self.instances.insert(name.clone(), instance);
+    fn carry_out(&mut self, now: Instant, name: &Name, effects: &mut Vec<Effect>) {
+        // Set aside while the rest of the daemon works for one of them.
+        let mut instances = std::mem::take(&mut self.instances);
+        if let Some(instance) = instances.get_mut(name) {
+            self.carry_out_for(now, instance, effects);
+        }
+        self.instances = instances;
     }
 
-    fn carry_out_for(&mut self, now: Instant, instance: &mut Instance, effects: Vec<Effect>) {
+    fn carry_out_for(&mut self, now: Instant, instance: &mut Instance, effects: &mut Vec<Effect>) {
         let name = instance.config().name.clone();
-        let mut back = Vec::new();
-        for effect in effects {
+        let mut back = std::mem::take(&mut self.spare.back);
+        for effect in effects.drain(..) {
             match effect {
                 Effect::Report(what) => {
                     self.follow(instance, &what);
@@ -357,6 +367,7 @@ impl Service {
                 }
             }
         }
+        self.spare.back = back;
     }
 
     /// The other members of a sync group do what one of them did.

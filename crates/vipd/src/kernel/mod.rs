@@ -7,6 +7,7 @@ mod addresses;
 pub mod batch;
 pub mod bearer;
 pub mod capability;
+mod datagram;
 pub mod monitor;
 pub mod netlink;
 

@@ -1,50 +1,88 @@
 //! What changes about links and addresses, as the kernel tells it (rtnetlink(7), multicast groups).
 
-use std::io;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd as _;
 
-use futures_util::StreamExt as _;
 use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use netlink_sys::AsyncSocket as _;
+use netlink_sys::Socket;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use nix::libc::{MSG_DONTWAIT, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_LINK};
 use nix::sys::socket::{setsockopt, sockopt};
-use rtnetlink::MulticastGroup;
 
-use super::Change;
-use super::netlink::{self, Netlink};
+use super::datagram::messages;
+use super::{Change, netlink};
+use crate::ready::Ready;
 
-/// What the kernel may have told us and we have not yet read, in bytes.
-const INBOX: usize = 16 << 20;
+/// What the kernel may have told us and we have not yet read, in bytes: thousands of addresses may come at once.
+const UNREAD: usize = 16 << 20;
+/// The longest message; that of a link with many virtual functions is long.
+const LONGEST: usize = 64 << 10;
 
-/// An ear at the kernel. Needs no privilege.
+/// An ear at the kernel.
 pub struct Monitor {
-    messages: futures_util::stream::BoxStream<'static, Change>,
+    socket: Socket,
+    ready: Ready,
+    inbox: Box<[u8]>,
+    heard: VecDeque<Change>,
 }
 
 impl Monitor {
-    /// Listens from now on, in the network namespace of the calling thread; must be called within a tokio runtime. What
-    /// the connection observes afterwards misses nothing that the ear does not hear.
+    /// Listens from now on, in the network namespace of the calling thread; must be called within a tokio runtime. What is
+    /// observed afterwards misses nothing that the ear does not hear.
     ///
     /// # Errors
     /// What socket(2) says.
-    pub fn open() -> io::Result<(Self, Netlink)> {
-        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-        let (mut connection, handle, messages) = rtnetlink::new_multicast_connection(&groups)?;
-        // Thousands of addresses that come at once must not overflow it. Without the privilege it stays as it is, and what
-        // is lost is looked up.
-        let _ = setsockopt(connection.socket_mut().socket_ref(), sockopt::RcvBufForce, &INBOX);
-        tokio::spawn(connection);
-        let changes = messages.filter_map(|(message, _)| std::future::ready(change(message.payload)));
-        Ok((Self { messages: changes.boxed() }, Netlink::of(handle)))
+    pub fn open() -> io::Result<Self> {
+        Self::with_room_for(UNREAD)
     }
 
-    /// The next change; never `None` as long as the kernel speaks to us. Cancel safe.
-    pub async fn next(&mut self) -> Option<Change> {
-        self.messages.next().await
+    /// The same with room for so many bytes that are not yet read. What does not fit is lost, and looked up.
+    fn with_room_for(unread: usize) -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        // Without CAP_NET_ADMIN it stays as it is.
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &unread);
+        for group in [RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR] {
+            socket.add_membership(group)?;
+        }
+        let ready = Ready::watch(socket.as_fd().try_clone_to_owned()?)?;
+        Ok(Self { socket, ready, inbox: vec![0; LONGEST].into(), heard: VecDeque::new() })
+    }
+
+    /// The next change. Cancel safe.
+    pub async fn next(&mut self) -> Change {
+        loop {
+            if let Some(change) = self.try_next() {
+                return change;
+            }
+            poll_fn(|context| self.ready.poll(context)).await;
+        }
     }
 
     /// The next change, if one is there already.
     pub fn try_next(&mut self) -> Option<Change> {
-        futures_util::FutureExt::now_or_never(self.messages.next()).flatten()
+        loop {
+            if let Some(change) = self.heard.pop_front() {
+                return Some(change);
+            }
+            let mut space = &mut self.inbox[..];
+            match self.socket.recv(&mut space, MSG_DONTWAIT) {
+                Ok(length) => {
+                    let datagram = self.inbox.get(..length).unwrap_or_default();
+                    self.heard.extend(messages(datagram).filter_map(|message| change(message.payload)));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // ENOBUFS: there was more to tell than fits.
+                Err(error) => {
+                    tracing::warn!(%error, "the kernel's notifications; looking again");
+                    return Some(Change::Lost);
+                }
+            }
+        }
     }
 }
 
@@ -69,5 +107,57 @@ fn change(payload: NetlinkPayload<RouteNetlinkMessage>) -> Option<Change> {
         }
         NetlinkPayload::Overrun(_) => Some(Change::Lost),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::{Changes, Request};
+    use super::super::netlink::Netlink;
+    use super::*;
+
+    /// In a network namespace of its own; skipped where none can be made.
+    #[expect(clippy::print_stderr, reason = "whoever runs the tests must see why one was skipped")]
+    fn in_a_namespace(test: impl FnOnce() + Send + 'static) {
+        let unshared = || nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
+        let run = std::thread::spawn(move || unshared().map(|()| test()));
+        match run.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(errno)) => {
+                assert!(std::env::var("CI").as_deref() != Ok("true"), "CI must run this, but: unshare: {errno}");
+                eprintln!("skipped: network namespaces need root or CAP_SYS_ADMIN: unshare: {errno}");
+            }
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_lost_is_said_to_be_and_can_be_looked_up() {
+        in_a_namespace(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut monitor = Monitor::with_room_for(4096).unwrap();
+                let mut changes = Changes::open().unwrap();
+                let request = |n: u8| Request::Add {
+                    net: ipnet::IpNet::new([198, 18, 0, n].into(), 32).unwrap(),
+                    link: 1,
+                    lifetimes: None,
+                    route: true,
+                };
+                let requests: Vec<_> = (1..=200).map(request).collect();
+                changes.carry_out(&requests, |at, error| panic!("address {at}: {error}")).unwrap();
+
+                let heard: Vec<_> = std::iter::from_fn(|| monitor.try_next()).collect();
+                assert!(heard.contains(&Change::Lost), "200 notifications fit into 4 KiB: {}", heard.len());
+                assert!(heard.len() < 200);
+                let observed = Netlink::connect().unwrap().observe().unwrap();
+                assert_eq!(observed.on(1).count(), 200);
+
+                // And it goes on hearing.
+                let net = "198.18.0.1/32".parse().unwrap();
+                changes.carry_out(&[Request::Remove { net, link: 1 }], |_, error| panic!("{error}")).unwrap();
+                assert_eq!(monitor.next().await, Change::AddressGone { net, link: 1 });
+            });
+        });
     }
 }

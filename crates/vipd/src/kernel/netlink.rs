@@ -4,20 +4,19 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
 use ipnet::IpNet;
-use netlink_packet_core::{DefaultNla, Emitable as _, NLA_F_NESTED};
-use netlink_packet_route::AddressFamily;
+use netlink_packet_core::{DefaultNla, Emitable as _, NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
 };
 use netlink_packet_route::link::{
-    AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
-    Prop,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkLayerType,
+    LinkMessage, Prop,
 };
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use pnet::util::MacAddr;
-use rtnetlink::Handle;
 
+use super::batch::Changes;
 use super::bearer::ArpHabits;
 use super::{Address, Addresses, Link, Observed, TAG};
 use crate::lease::Lifetimes;
@@ -32,43 +31,45 @@ pub(super) const PROMOTE_SECONDARIES: u16 = 20;
 const FOR_EVER: u32 = u32::MAX;
 
 /// A connection to rtnetlink(7). Observing needs no privilege; changing needs `CAP_NET_ADMIN`.
-#[derive(Clone, Debug)]
+///
+/// Nothing here waits: the kernel's answer is there when the question has been sent.
 pub struct Netlink {
-    handle: Handle,
+    requests: Changes,
 }
 
 impl Netlink {
-    /// Connects to the network namespace of the calling thread; must be called within a tokio runtime.
+    /// Connects to the network namespace of the calling thread.
     ///
     /// # Errors
     /// What socket(2) says.
     pub fn connect() -> io::Result<Self> {
-        let (connection, handle, _) = rtnetlink::new_connection()?;
-        tokio::spawn(connection);
-        Ok(Self::of(handle))
-    }
-
-    pub(super) const fn of(handle: Handle) -> Self {
-        Self { handle }
+        Ok(Self { requests: Changes::open()? })
     }
 
     /// All links and addresses as they are now.
     ///
     /// # Errors
     /// What the kernel answered.
-    pub async fn observe(&self) -> io::Result<Observed> {
-        let messages: Vec<LinkMessage> = self.handle.link().get().execute().try_collect().await.map_err(to_io)?;
+    pub fn observe(&mut self) -> io::Result<Observed> {
+        let mut question = LinkMessage::default();
+        question.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        let list = self.requests.list(&RouteNetlinkMessage::GetLink(question))?.into_iter();
+        let messages: Vec<_> = list
+            .filter_map(|entry| if let RouteNetlinkMessage::NewLink(message) = entry { Some(message) } else { None })
+            .collect();
         let links = messages.iter().map(|message| link(message, &messages)).collect();
-        Ok(Observed { links, addresses: self.addresses().await? })
+        Ok(Observed { links, addresses: self.addresses()? })
     }
 
     /// All addresses as they are now.
     ///
     /// # Errors
     /// What the kernel answered.
-    pub async fn addresses(&self) -> io::Result<Addresses> {
-        let messages: Vec<_> = self.handle.address().get().execute().try_collect().await.map_err(to_io)?;
-        Ok(messages.iter().filter_map(address).collect())
+    pub fn addresses(&mut self) -> io::Result<Addresses> {
+        let list = self.requests.list(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+        let one =
+            |entry: &_| if let RouteNetlinkMessage::NewAddress(message) = entry { address(message) } else { None };
+        Ok(list.iter().filter_map(one).collect())
     }
 
     /// Adds `net` to a link, tagged as ours.
@@ -79,26 +80,25 @@ impl Netlink {
     ///
     /// # Errors
     /// `AlreadyExists` if it is there; `PermissionDenied` without `CAP_NET_ADMIN`.
-    pub async fn add(&self, net: IpNet, link: u32) -> io::Result<()> {
-        let mut request = self.handle.address().add(link, net.addr(), net.prefix_len());
-        *request.message_mut() = addition(net, link, None, true);
-        request.execute().await.map_err(to_io)
+    pub fn add(&mut self, net: IpNet, link: u32) -> io::Result<()> {
+        let message = RouteNetlinkMessage::NewAddress(addition(net, link, None, true));
+        self.requests.one(message, NLM_F_CREATE | NLM_F_EXCL)
     }
 
     /// Removes `net` from a link.
     ///
     /// # Errors
     /// `AddrNotAvailable` if it is not there; `PermissionDenied` without `CAP_NET_ADMIN`.
-    pub async fn remove(&self, net: IpNet, link: u32) -> io::Result<()> {
-        self.handle.address().del(naming(net, link)).execute().await.map_err(to_io)
+    pub fn remove(&mut self, net: IpNet, link: u32) -> io::Result<()> {
+        self.requests.one(RouteNetlinkMessage::DelAddress(naming(net, link)), 0)
     }
 
     /// Sets `net.ipv4.conf.IF.promote_secondaries`, by netlink because /proc/sys is read-only in most containers.
     ///
     /// # Errors
     /// `PermissionDenied` without `CAP_NET_ADMIN`.
-    pub async fn promote_secondaries(&self, link: u32, on: bool) -> io::Result<()> {
-        self.handle.link().change(promotion(link, on)).execute().await.map_err(to_io)
+    pub fn promote_secondaries(&mut self, link: u32, on: bool) -> io::Result<()> {
+        self.requests.one(RouteNetlinkMessage::SetLink(promotion(link, on)), 0)
     }
 }
 
@@ -156,14 +156,6 @@ pub(super) fn settings(of: &[(u16, u32)]) -> AfSpecUnspec {
     let mut bytes = vec![0; values.as_slice().buffer_len()];
     values.as_slice().emit(&mut bytes);
     AfSpecUnspec::Inet(vec![AfSpecInet::Other(DefaultNla::new(IFLA_INET_CONF | NLA_F_NESTED, bytes))])
-}
-
-/// The kernel's errno as an [`io::Error`]; everything else as `Other` in the library's words.
-fn to_io(error: rtnetlink::Error) -> io::Error {
-    match error {
-        rtnetlink::Error::NetlinkError(message) => message.to_io(),
-        other => io::Error::other(other),
-    }
 }
 
 pub(super) fn link(message: &LinkMessage, all: &[LinkMessage]) -> Link {

@@ -141,7 +141,10 @@ impl DeadMan {
     pub fn guard(&mut self, lease: LeaseId, addresses: &[Leased]) -> Result<(), LeaseError> {
         let number = lease.0.get();
         if self.installed {
-            for some in addresses.chunks(self.per_transaction(BYTES_PER_ADDRESS)) {
+            // Nobody else can have taken them out of tables that are ours.
+            let is_new = |address: &&Leased| !self.support.owned || self.guarded.get(address) != Some(&number);
+            let new: Vec<_> = addresses.iter().filter(is_new).copied().collect();
+            for some in new.chunks(self.per_transaction(BYTES_PER_ADDRESS)) {
                 let before = some.iter().filter_map(|address| Some((*address, *self.guarded.get(address)?)));
                 let changed = before.filter(|(_, before)| *before != number);
                 let new = some.iter().map(|&address| (address, number));

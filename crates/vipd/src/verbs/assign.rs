@@ -53,7 +53,7 @@ pub struct Request {
 /// Anything in [`Error`] but what only `unassign` can meet. Unless it is [`Error::NotUndone`], the host is as it was.
 pub async fn assign(request: &Request, report: &mut VipReport, progress: &dyn Fn(&str)) -> Result<(), Error> {
     let mut hands = Hands::new()?;
-    let observed = hands.observe().await?;
+    let observed = hands.observe()?;
     let Assignable { vip, link, held, warnings } = preflight::assign(request.net, &request.dev, &observed)?;
     report.warnings.extend(warnings);
 
@@ -85,7 +85,7 @@ pub async fn assign(request: &Request, report: &mut VipReport, progress: &dyn Fn
     permitted(held)?;
     let kernel = |source| Error::Kernel { what: "waiting for signals".into(), source };
     let mut interrupt = Interrupt::listen().map_err(kernel)?;
-    let wire = hands.wire(&link)?;
+    let wire = hands.wire(&link, probe.is_some())?;
     let mut conflict = None;
     if let Some(time) = probe {
         wire.listen_for(vip.net.addr())?;
@@ -105,7 +105,7 @@ pub async fn assign(request: &Request, report: &mut VipReport, progress: &dyn Fn
 
     progress(&format!("add and announce {vip}"));
     let announcements = carry_out(&effects, &vip, held, &observed, &mut hands).await?;
-    let untagged = last_look(&vip, &hands).await?;
+    let untagged = last_look(&vip, &mut hands)?;
     report.warnings.extend(untagged.filter(|_| !held));
     report.changes.push(VipChange { announcements, conflict, ..planned });
     Ok(())
@@ -168,8 +168,8 @@ async fn carry_out(
 }
 
 /// Whether the address is still there after it was announced; a warning if it has lost its tag.
-async fn last_look(vip: &Vip, hands: &Hands) -> Result<Option<String>, Error> {
-    let addresses = hands.addresses().await?;
+fn last_look(vip: &Vip, hands: &mut Hands) -> Result<Option<String>, Error> {
+    let addresses = hands.addresses()?;
     let Some(address) = addresses.get(vip.link, vip.net) else {
         let what = format!("{vip} was added and announced (does a network manager remove what it did not configure?)");
         return Err(Error::NotVerified { what });
@@ -180,7 +180,7 @@ async fn last_look(vip: &Vip, hands: &Hands) -> Result<Option<String>, Error> {
 
 async fn take_back(cause: Error, vip: &Vip, hands: &mut Hands) -> Error {
     let undone = async {
-        let observed = hands.observe().await?;
+        let observed = hands.observe()?;
         let mut holder = Holder::default();
         holder.release(vip.clone());
         for effect in holder.reconcile(&observed) {

@@ -11,8 +11,8 @@ use crate::kernel::{Address, Observed};
 ///
 /// # Errors
 /// [`Error::Kernel`] if the kernel cannot be asked.
-pub async fn status(asked: &[NamedAddress]) -> Result<VipStatus, Error> {
-    Ok(select(asked, &Hands::new()?.observe().await?))
+pub fn status(asked: &[NamedAddress]) -> Result<VipStatus, Error> {
+    Ok(select(asked, &Hands::new()?.observe()?))
 }
 
 /// The same from what was observed. Pure.

@@ -50,7 +50,7 @@ pub async fn unassign(request: &Request, report: &mut VipReport) -> Result<(), E
     let mut hands = Hands::new()?;
     remove(request, report, &mut hands).await?;
     if matches!(request.which, Which::All { dev: None }) && !request.dry_run {
-        let observed = hands.observe().await?;
+        let observed = hands.observe()?;
         clear_bearers(&observed);
         clear_guards(&observed);
     }
@@ -80,7 +80,7 @@ fn clear_guards(observed: &Observed) {
 }
 
 async fn remove(request: &Request, report: &mut VipReport, hands: &mut Hands) -> Result<(), Error> {
-    let observed = hands.observe().await?;
+    let observed = hands.observe()?;
     let vips = find(request, &observed, report)?;
 
     let mut holder = Holder::default();

@@ -3,8 +3,11 @@
 use std::process::Stdio;
 
 use bc_model::vip::VipStatus;
-use futures_util::TryStreamExt as _;
-use netlink_packet_route::address::{AddressAttribute, AddressProtocol};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol};
+use netlink_sys::Socket;
+use netlink_sys::protocols::NETLINK_ROUTE;
 
 use crate::world::{Host, World};
 
@@ -35,15 +38,24 @@ fn the_tag_is_in_the_kernel() {
     let host = &world.hosts[0];
     assert_eq!(host.vipd("assign 198.18.5.200/24 --dev eth0 --no-probe").code, Some(0));
     let tagged = host.namespace.enter(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let (connection, handle, _) = rtnetlink::new_connection().unwrap();
-            tokio::spawn(connection);
-            let all: Vec<_> = handle.address().get().execute().try_collect().await.unwrap();
-            let tag = AddressAttribute::Protocol(AddressProtocol::Other(0x56));
-            let tagged = all.iter().filter(|message| message.attributes.contains(&tag));
-            tagged.flat_map(|message| message.attributes.clone()).collect::<Vec<_>>()
-        })
+        let mut question = NetlinkMessage::from(RouteNetlinkMessage::GetAddress(AddressMessage::default()));
+        question.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+        question.finalize();
+        let mut bytes = vec![0; question.buffer_len()];
+        question.serialize(&mut bytes);
+        let socket = Socket::new(NETLINK_ROUTE).unwrap();
+        socket.send(&bytes, 0).unwrap();
+        let (answer, _) = socket.recv_from_full().unwrap();
+        let (mut rest, mut tagged) = (&answer[..], Vec::new());
+        while let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest) {
+            if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(address)) = message.payload
+                && address.attributes.contains(&AddressAttribute::Protocol(AddressProtocol::Other(0x56)))
+            {
+                tagged.extend(address.attributes);
+            }
+            rest = rest.get(message.header.length as usize..).filter(|rest| !rest.is_empty()).unwrap_or(&[0]);
+        }
+        tagged
     });
     let attributes = tagged.join().unwrap();
     assert!(attributes.contains(&AddressAttribute::Local("198.18.5.200".parse().unwrap())), "{attributes:?}");

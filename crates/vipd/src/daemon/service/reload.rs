@@ -98,7 +98,7 @@ impl Service {
         let mut effects = Vec::new();
         instance.reconfigure(now, &self.observed, to.clone(), plan, &mut effects);
         self.instances.insert(to.name.clone(), instance);
-        self.carry_out(now, &to.name, effects);
+        self.carry_out(now, &to.name, &mut effects);
         self.drain(now);
     }
 

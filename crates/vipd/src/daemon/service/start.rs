@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::{Service, Signals, WAITING};
+use super::{Service, Signals, Spare, WAITING};
 use crate::clock::{self, Alarm};
 use crate::config::{self, Config};
 use crate::daemon::control::Listener;
@@ -20,6 +20,7 @@ use crate::daemon::privilege;
 use crate::daemon::stream::Stream;
 use crate::daemon::watchdog::Watchdog;
 use crate::kernel::monitor::Monitor;
+use crate::kernel::netlink::Netlink;
 
 impl Service {
     /// Gets everything ready; `socket` is used instead of the one that `config` names. Nothing is held yet, and what a dead daemon left is gone.
@@ -28,8 +29,9 @@ impl Service {
     /// Anything that is needed and not there.
     pub async fn start(file: PathBuf, config: Config, socket: Option<PathBuf>) -> Result<Self, DaemonError> {
         let kernel = |what: &'static str| move |source| DaemonError::Kernel { what, source };
-        let (monitor, netlink) = Monitor::open().map_err(kernel("listening to rtnetlink"))?;
-        let observed = netlink.observe().await.map_err(kernel("listing links and addresses"))?;
+        let monitor = Monitor::open().map_err(kernel("listening to rtnetlink"))?;
+        let mut netlink = Netlink::connect().map_err(kernel("opening rtnetlink"))?;
+        let observed = netlink.observe().map_err(kernel("listing links and addresses"))?;
         let with_lease = config.instances.values().any(|instance| instance.lease != config::LeaseSetting::Off);
         let (edge, missing) = Edge::open().map_err(kernel("opening rtnetlink"))?;
         let listen = |kind| signal(kind).map_err(kernel("waiting for signals"));
@@ -58,6 +60,7 @@ impl Service {
             next_ticket: 0,
             next_lease: NonZeroU32::MIN,
             queue: VecDeque::new(),
+            spare: Spare::default(),
             alarm: Alarm::new().map_err(kernel("setting a timer"))?,
             signals,
             watchdog: Watchdog::from_environment(clock::now()),
