@@ -46,15 +46,15 @@ impl Hands {
         addresses.map_err(|source| Error::Kernel { what: "listing addresses".into(), source })
     }
 
-    /// The wire of `link`, opened at the first call: to hear what is said on it, or only to send.
+    /// The wire of `link`, opened at the first call.
     ///
     /// # Errors
     /// As [`Wire::open`].
-    pub fn wire(&mut self, link: &Link, hear: bool) -> Result<&mut Wire, Error> {
+    pub fn wire(&mut self, link: &Link) -> Result<&mut Wire, Error> {
         use std::collections::btree_map::Entry;
         match self.wires.entry(link.index) {
             Entry::Occupied(open) => Ok(open.into_mut()),
-            Entry::Vacant(none) => Ok(none.insert(if hear { Wire::open(link)? } else { Wire::open_to_send(link)? })),
+            Entry::Vacant(none) => Ok(none.insert(Wire::open(link)?)),
         }
     }
 
@@ -116,7 +116,7 @@ impl Hands {
         let (Some(link), Some(own)) = (link, link.and_then(|link| link.mac)) else {
             return Err(Error::NoInterface { name: vip.dev.clone(), existing: Vec::new() });
         };
-        let wire = self.wire(link, false)?;
+        let wire = self.wire(link)?;
         let frames = announce::round(vip.net.addr(), own, link.forwards_ipv6);
         let mut announcement = Announcement::new(clock::now());
         let mut sent = 0;

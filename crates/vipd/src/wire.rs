@@ -31,6 +31,7 @@ const ARP_AND_ND: [SockFilter; 10] = [
     SockFilter::new(RETURN, 0, 0, 0xffff),     // accept
     SockFilter::new(RETURN, 0, 0, 0),          // reject
 ];
+const NOTHING: [SockFilter; 1] = [SockFilter::new(RETURN, 0, 0, 0)];
 /// `BPF_LD | BPF_H | BPF_ABS` and its companions (linux/bpf_common.h).
 const LOAD_HALF: u16 = 0x28;
 const LOAD_BYTE: u16 = 0x30;
@@ -45,8 +46,9 @@ const LONGEST: usize = 2048;
 /// An open wire. Needs `CAP_NET_RAW`.
 pub struct Wire {
     socket: Socket,
-    /// `None`: it hears nothing.
+    /// `None`: it has never heard anything.
     ear: Option<Ear>,
+    hears: bool,
     /// Keeps us in the multicast group in which the holder of an IPv6 address is asked.
     groups: Vec<UdpSocket>,
     link: Link,
@@ -59,35 +61,51 @@ struct Ear {
 }
 
 impl Wire {
-    /// Opens the wire of `link` and listens to ARP and neighbour discovery from now on; must be called within a tokio
-    /// runtime.
+    /// Opens the wire of `link` to send; it hears nothing yet.
     ///
     /// # Errors
     /// [`Error::MissingCapability`] without `CAP_NET_RAW`, [`Error::Kernel`] for any other refusal.
     pub fn open(link: &Link) -> Result<Self, Error> {
         let open = || {
-            let socket = unbound()?;
-            socket.attach_filter(&ARP_AND_ND)?;
-            bind(&socket, link, ETH_P_ALL)?;
-            let ready = Ready::watch(OwnedFd::from(socket.try_clone()?))?;
-            Ok((socket, Ear { ready, inbox: Box::new([0; LONGEST]) }))
-        };
-        let (socket, ear) = open().map_err(|source| failed("opening the wire", link, source))?;
-        Ok(Self { socket, ear: Some(ear), groups: Vec::new(), link: link.clone() })
-    }
-
-    /// Opens the wire of `link` only to send.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn open_to_send(link: &Link) -> Result<Self, Error> {
-        let open = || {
-            let socket = unbound()?;
+            // Protocol 0 receives nothing: with another, frames of all interfaces would come in before it is bound.
+            let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+            socket.set_write_timeout(Some(PATIENCE))?;
             bind(&socket, link, 0)?;
             Ok(socket)
         };
         let socket = open().map_err(|source| failed("opening the wire", link, source))?;
-        Ok(Self { socket, ear: None, groups: Vec::new(), link: link.clone() })
+        Ok(Self { socket, ear: None, hears: false, groups: Vec::new(), link: link.clone() })
+    }
+
+    /// Hears ARP and neighbour discovery from now on; must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn hear(&mut self) -> Result<(), Error> {
+        if self.hears {
+            return Ok(());
+        }
+        let mut hear = || {
+            self.socket.attach_filter(&ARP_AND_ND)?;
+            if self.ear.is_none() {
+                bind(&self.socket, &self.link, ETH_P_ALL)?;
+                let ready = Ready::watch(OwnedFd::from(self.socket.try_clone()?))?;
+                self.ear = Some(Ear { ready, inbox: Box::new([0; LONGEST]) });
+            }
+            Ok(())
+        };
+        hear().map_err(|source| failed("listening", &self.link, source))?;
+        self.hears = true;
+        Ok(())
+    }
+
+    /// Hears nothing any more. Closing the socket instead would wait for all processors (`synchronize_net` in
+    /// `packet_release`), for 10 ms and more.
+    pub fn deafen(&mut self) {
+        if self.hears && self.socket.attach_filter(&NOTHING).is_ok() {
+            self.hears = false;
+            self.groups.clear();
+        }
     }
 
     /// The interface.
@@ -96,12 +114,13 @@ impl Wire {
         &self.link
     }
 
-    /// Asks the network for what is said about `address`: IPv6 joins its solicited-node group, so that snooping
+    /// Hears what is said about `address`, and asks the network for it: IPv6 joins its solicited-node group, so that snooping
     /// switches forward it (RFC 4862 §5.4.2). IPv4 needs nothing, ARP is broadcast.
     ///
     /// # Errors
     /// [`Error::Kernel`] if the group cannot be joined.
     pub fn listen_for(&mut self, address: IpAddr) -> Result<(), Error> {
+        self.hear()?;
         let IpAddr::V6(address) = address else { return Ok(()) };
         let join = || {
             let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
@@ -152,13 +171,6 @@ impl Wire {
     pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
         self.ear.as_ref().map_or(Poll::Pending, |ear| ear.ready.poll(context))
     }
-}
-
-/// A socket that receives nothing: with another protocol than 0, frames of all interfaces would come in before it is bound.
-fn unbound() -> io::Result<Socket> {
-    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
-    Ok(socket)
 }
 
 /// Binds a packet socket to an interface; from then on it receives frames of `protocol` (`ETH_P_…`; 0: none).

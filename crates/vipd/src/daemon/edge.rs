@@ -146,6 +146,10 @@ impl Edge {
                 if let Err(error) = self.listen(instance) {
                     back.push(Input::Deaf(format!("cannot hear the peers: {error}")));
                 }
+                // Before it is needed, so that the first announcement need not wait for it.
+                if let Err(error) = self.wire(instance, observed) {
+                    tracing::debug!(instance = %instance.config().name, %error, "the wire");
+                }
             }
             Effect::Guard => self.guard(instance, back),
             Effect::Advertise(priority) => self.advertise(instance, *priority, observed, back),
@@ -199,7 +203,7 @@ impl Edge {
         }
     }
 
-    /// Closes what no instance needs any more.
+    /// Closes what no instance needs any more; on the wires that are not `watched` nothing is heard.
     pub fn tidy(
         &mut self,
         needed: impl Fn(u32, Family) -> bool,
@@ -209,7 +213,8 @@ impl Edge {
         let unneeded: Vec<_> = self.bearers.extract_if(.., |one| !borne(&one.bearer)).collect();
         self.unbear(&unneeded);
         self.sockets.retain(|&(link, v6), _| needed(link, if v6 { Family::V6 } else { Family::V4 }));
-        self.wires.retain(|&link, _| watched(link));
+        self.wires.retain(|&link, _| needed(link, Family::V4) || needed(link, Family::V6));
+        self.wires.iter_mut().filter(|(link, _)| !watched(**link)).for_each(|(_, wire)| wire.deafen());
     }
 
     /// Reads every VRRP packet that has come in; `take` is told interface, family and packet.
@@ -511,7 +516,10 @@ impl Edge {
         let frames = addresses.iter().flat_map(|address| crate::announce::round(*address, place.mac, place.router));
         let mut sent = 0;
         let result = self.wire(instance, observed).and_then(|wire| {
-            frames.into_iter().try_for_each(|frame| wire.send(&frame).map(|()| sent += 1).map_err(|e| e.to_string()))
+            let mut send = |frame: Vec<u8>| wire.send(&frame).map(|()| sent += 1).map_err(|error| error.to_string());
+            frames.into_iter().try_for_each(&mut send)?;
+            // And what others say to that.
+            wire.hear().map_err(|error| error.to_string())
         });
         self.counters.announcements += sent;
         if let Err(error) = result {

@@ -79,6 +79,7 @@ struct Spare {
     effects: Vec<Effect>,
     back: Vec<Input<'static>>,
     due: Vec<Name>,
+    reports: Vec<What>,
 }
 
 struct Signals {
@@ -344,13 +345,11 @@ impl Service {
 
     fn carry_out_for(&mut self, now: Instant, instance: &mut Instance, effects: &mut Vec<Effect>) {
         let name = instance.config().name.clone();
-        let mut back = std::mem::take(&mut self.spare.back);
+        let (mut back, mut reports) = (std::mem::take(&mut self.spare.back), std::mem::take(&mut self.spare.reports));
         for effect in effects.drain(..) {
             match effect {
-                Effect::Report(what) => {
-                    self.follow(instance, &what);
-                    self.report(Some(&name), what);
-                }
+                // Writing a log must not hold up an announcement: what is told is told when all is done.
+                Effect::Report(what) => reports.push(what),
                 Effect::Answer(ticket, result) => self.reply(ticket, result),
                 effect => {
                     if matches!(effect, Effect::Announce(_)) {
@@ -367,7 +366,11 @@ impl Service {
                 }
             }
         }
-        self.spare.back = back;
+        for what in reports.drain(..) {
+            self.follow(instance, &what);
+            self.report(Some(&name), what);
+        }
+        (self.spare.back, self.spare.reports) = (back, reports);
     }
 
     /// The other members of a sync group do what one of them did.

@@ -85,7 +85,7 @@ pub async fn assign(request: &Request, report: &mut VipReport, progress: &dyn Fn
     permitted(held)?;
     let kernel = |source| Error::Kernel { what: "waiting for signals".into(), source };
     let mut interrupt = Interrupt::listen().map_err(kernel)?;
-    let wire = hands.wire(&link, probe.is_some())?;
+    let wire = hands.wire(&link)?;
     let mut conflict = None;
     if let Some(time) = probe {
         wire.listen_for(vip.net.addr())?;
