@@ -41,6 +41,9 @@ pub struct Inventory {
     /// How long each kind of step may take.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// Directory on every host for copies of the journals, and for the lock against a second operator.
+    #[serde(default = "copies")]
+    pub journal_directory: String,
 }
 
 /// The virtual IP, and where it is configured on the GoCD hosts.
@@ -367,6 +370,10 @@ fn go() -> String {
 
 fn etc_go() -> String {
     "/etc/go".to_owned()
+}
+
+fn copies() -> String {
+    "/var/lib/bcctl/copies".to_owned()
 }
 
 fn fence_toml() -> String {

@@ -32,7 +32,7 @@
 //! | `follow`               | the old primary streams from the new one |
 //! | `synchronous`          | `synchronous_standby_names` names the peer again |
 //! | `verify`               | one holder of the VIP, GoCD answers through it, one writable PostgreSQL |
-//! | `rejoin-stop`, `rejoin-slot`, `rejoin-copy`, `rejoin-verify`, `rejoin-swap`, `rejoin-start`, `rejoin-stream` | the parts of the re-seed in a failback |
+//! | `rejoin-stop`, `rejoin-slot`, `rejoin-checkpoint`, `rejoin-rewind`, `rejoin-copy`, `rejoin-verify`, `rejoin-swap`, `rejoin-start`, `rejoin-stream` | the parts of the re-seed in a failback |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -54,6 +54,12 @@ pub enum Intent {
     Failover,
     /// Home again: rejoin the old primary as a standby, then a planned switchover.
     Failback,
+    /// The old primary becomes a standby of the serving one; nothing else.
+    Rejoin,
+    /// The standby becomes the primary; nothing else.
+    PromoteOnly,
+    /// The VIP changes its host; nothing else.
+    VipOnly,
 }
 
 impl fmt::Display for Intent {
@@ -62,6 +68,9 @@ impl fmt::Display for Intent {
             Self::Switchover => "switchover",
             Self::Failover => "failover",
             Self::Failback => "failback",
+            Self::Rejoin => "rejoin",
+            Self::PromoteOnly => "promote-only",
+            Self::VipOnly => "vip-only",
         })
     }
 }
@@ -115,6 +124,12 @@ pub enum Event {
         steps: Vec<PlannedStep>,
         /// What the plan decided, for `bcctl resume`; opaque to others.
         decision: serde_json::Value,
+        /// What the operator was told before the operation began: what may be lost, what stays.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
+        /// Rules that the operator has overridden: the flag, and the host's name that was typed for it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        overrides: Vec<String>,
     },
     /// Another `bcctl` continues the operation.
     Resumed {

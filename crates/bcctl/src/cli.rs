@@ -47,8 +47,20 @@ pub(crate) enum Verb {
     Failover(Failover),
     /// Go home after a failover: make the old primary a standby again, then change places as planned.
     Failback(Act),
+    /// Make the old primary a standby of the serving one; the service goes on, and nothing else is touched.
+    Rejoin(Rejoin),
+    /// Promote the standby and touch nothing else: the old primary is proven down, by itself or by a fence.
+    PromoteOnly(Act),
+    /// Move the virtual IP and touch nothing else.
+    VipOnly(VipOnly),
     /// Continue an operation that was stopped half-way; exit 0 if there is none.
     Resume(Resume),
+    /// Give up an operation that was stopped before the promotion: put back what can be put back, the newest first.
+    Abort(Act),
+    /// List every operation of this site.
+    History(Look),
+    /// Print a report of an operation, in Markdown: who, when, what, outage, loss, evidence.
+    Report(Report),
 }
 
 /// Options of the verbs that only look.
@@ -108,6 +120,35 @@ pub(crate) struct Failover {
     /// Lose more than `policy.allowed-loss` and `policy.allowed-loss-time` allow.
     #[arg(long)]
     pub(crate) accept_loss: bool,
+}
+
+/// Options of `rejoin`.
+#[derive(Debug, Args)]
+pub(crate) struct Rejoin {
+    /// The PostgreSQL host that becomes a standby.
+    pub(crate) host: String,
+    #[command(flatten)]
+    pub(crate) act: Act,
+    /// Try pg_rewind before a copy is made (PostgreSQL 13 and later). One that broke off is never continued: then it is copied.
+    #[arg(long)]
+    pub(crate) rewind: bool,
+}
+
+/// Options of `vip-only`.
+#[derive(Debug, Args)]
+pub(crate) struct VipOnly {
+    /// The GoCD host that gets the address.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) to: String,
+    #[command(flatten)]
+    pub(crate) act: Act,
+}
+
+/// Options of `report`.
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// The operation, as `bcctl history` names it; without it, the newest.
+    pub(crate) operation: Option<String>,
 }
 
 /// Options of `resume`.

@@ -4,6 +4,7 @@ pub(crate) mod fencing;
 pub(crate) mod gocd;
 pub(crate) mod postgresql;
 pub(crate) mod reseed;
+pub(crate) mod rewind;
 pub(crate) mod service;
 pub(crate) mod standby;
 pub(crate) mod vip;

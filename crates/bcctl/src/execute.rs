@@ -245,6 +245,10 @@ impl Execution<'_> {
             }
             Verdict::False(words) | Verdict::Unknown(words) => failed(match refused {
                 Some(output) => output.complaint(),
+                None if step.point_of_no_return => format!(
+                    "pending after {} s, not failed: the server goes on with it, and `bcctl resume` waits for it; last seen: {words}",
+                    step.timeout.as_secs()
+                ),
                 None => format!("not within {} s; last seen: {words}", step.timeout.as_secs()),
             }),
         }

@@ -1,5 +1,6 @@
 //! The world's edge: running a command on a machine of the site, within a time.
 
+mod copies;
 mod process;
 mod session;
 mod ssh;

@@ -142,6 +142,34 @@ impl Store {
         Ok(self.newest()?.filter(|found| found.journal.outcome().is_none()))
     }
 
+    /// Every operation whose journal can be read, oldest first.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub(crate) fn all(&self) -> Result<Vec<Found>, StoreError> {
+        let found = |path: PathBuf| {
+            let journal = Journal::parse(&read(&path).ok()?).ok()?;
+            Some(Found { path, journal })
+        };
+        Ok(self.paths()?.into_iter().filter_map(found).collect())
+    }
+
+    /// Makes a journal that was found on a host our own; it replaces a shorter one of the same operation.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn adopt(&self, operation: &str, text: &str, _lock: &Lock) -> Result<(), StoreError> {
+        let path = self.directory.join(format!("{operation}.jsonl"));
+        let write = || {
+            let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+            file.write_all(text.as_bytes())?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error)?;
+            File::open(&self.directory)?.sync_all()
+        };
+        write().map_err(Self::file_error(&path))
+    }
+
     /// Begins the journal of `operation`.
     ///
     /// # Errors
@@ -193,14 +221,15 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Writes one event; it is on disk when this returns.
+    /// Writes one event, and returns its line; it is on disk then.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(crate) fn write(&mut self, at: Timestamp, event: Event) -> io::Result<()> {
+    pub(crate) fn write(&mut self, at: Timestamp, event: Event) -> io::Result<String> {
         let line = Entry { at, event }.to_line().map_err(io::Error::other)?;
         self.file.write_all(line.as_bytes())?;
-        self.file.sync_data()
+        self.file.sync_data()?;
+        Ok(line)
     }
 }
 
@@ -235,6 +264,8 @@ mod tests {
             by: "root@operator".into(),
             steps: Vec::new(),
             decision: serde_json::Value::Null,
+            notes: vec![],
+            overrides: vec![],
         }
     }
 

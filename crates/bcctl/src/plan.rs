@@ -1,5 +1,7 @@
 //! From an observation and an intent to a decision, or to the reasons against it. Pure: nothing is asked and nothing is run.
 
+pub(crate) mod partial;
+
 use bc_model::fencing::NodeState;
 use bc_model::inventory::{Bytes, Inventory};
 use bc_model::journal::Intent;
@@ -37,6 +39,9 @@ pub(crate) struct Decision {
 pub(crate) struct Reseed {
     /// Bytes that have to be free beside the data directory.
     pub(crate) needed: u64,
+    /// Whether `pg_rewind` is tried first.
+    #[serde(default)]
+    pub(crate) rewind: bool,
 }
 
 impl Decision {
@@ -100,6 +105,8 @@ pub(crate) fn plan(
     let mut refusals = rules::refusals(&findings, intent);
     match intent {
         Intent::Switchover => {}
+        // Planned in `partial`.
+        Intent::Rejoin | Intent::PromoteOnly | Intent::VipOnly => {}
         Intent::Failover => {
             if let Some(plan) = nothing_to_fail_over(&site, accepted, &mut refusals) {
                 return plan;
@@ -169,6 +176,7 @@ fn decide(site: &Site<'_>, intent: Intent, operation: &str) -> (Decision, Vec<St
     };
     let mut notes = Vec::new();
     match intent {
+        Intent::Rejoin | Intent::PromoteOnly | Intent::VipOnly => {}
         Intent::Switchover => {
             notes.push("nothing is lost: the standby has every byte before it is promoted".to_owned())
         }
@@ -195,7 +203,7 @@ fn decide(site: &Site<'_>, intent: Intent, operation: &str) -> (Decision, Vec<St
                 ));
             } else {
                 let size = primary.and_then(|primary| primary.size);
-                decision.reseed = Some(Reseed { needed: needed(inventory, size) });
+                decision.reseed = Some(Reseed { needed: needed(inventory, size), rewind: false });
                 let size = size.map(|size| format!(" ({})", Bytes(size))).unwrap_or_default();
                 notes.push(format!(
                     "{host} gets a copy of {}{size} while that goes on serving; rows that only {host} has are not in it, but its old data is kept",

@@ -3,6 +3,7 @@
 mod check;
 mod plan;
 mod progress;
+mod records;
 mod status;
 
 use std::io::Write as _;
@@ -14,6 +15,7 @@ use bc_model::journal::Journal;
 pub(crate) use check::{check, exit};
 pub(crate) use plan::{dry_run, plan, way_back};
 pub(crate) use progress::Progress;
+pub(crate) use records::{history, report};
 pub(crate) use status::{Screen, Watch};
 
 use crate::execute::End;
@@ -65,7 +67,7 @@ pub(crate) fn resume(found: &Found, abandon: bool) {
 
 /// What could not be put back.
 pub(crate) fn not_put_back(failed: &[String]) {
-    error(&"not everything could be put back", Some("correct the reason, then `bcctl resume --abandon` again"));
+    error(&"not everything could be put back", Some("correct the reason, then `bcctl abort` again"));
     for words in failed {
         say(&format!("  {words}"));
     }
@@ -88,7 +90,7 @@ pub(crate) fn end(end: &End, journal: &Path) {
             let hint = if *past {
                 "the promotion may have happened, so there is only forward: correct the reason, then `bcctl resume`"
             } else {
-                "nothing was promoted: correct the reason, then `bcctl resume`; or `bcctl resume --abandon`"
+                "nothing was promoted: correct the reason, then `bcctl resume`; or `bcctl abort`"
             };
             error(&format!("{step}: {why}"), Some(hint));
             for words in stays {
@@ -96,7 +98,7 @@ pub(crate) fn end(end: &End, journal: &Path) {
             }
         }
         End::Interrupted { next, past } => {
-            let abandon = if *past { "" } else { "; `bcctl resume --abandon` gives it up" };
+            let abandon = if *past { "" } else { "; `bcctl abort` gives it up" };
             say(&format!("{YELLOW}stopped{YELLOW:#} before {next}: `bcctl resume` continues{abandon}"));
         }
     }

@@ -10,6 +10,7 @@
 //! A step is data built from the inventory and the plan's decision alone, so `bcctl resume` builds the same table again.
 
 mod failover;
+mod partial;
 mod rejoin;
 mod switchover;
 
@@ -18,7 +19,7 @@ use std::time::Duration;
 use bc_model::inventory::Inventory;
 use bc_model::journal::{Intent, PlannedStep};
 
-use crate::command::{At, Command};
+use crate::command::{At, Command, postgresql};
 use crate::judge::Check;
 use crate::plan::Decision;
 
@@ -155,7 +156,28 @@ pub(crate) fn table(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             steps.extend(switchover::steps(inventory, decision));
             steps
         }
+        Intent::Rejoin => partial::rejoin(inventory, decision),
+        Intent::PromoteOnly => partial::promote(inventory, decision),
+        Intent::VipOnly => partial::vip(inventory, decision),
     }
+}
+
+/// The promotion: the point of no return. `from` is the fact at or after which the new timeline has to begin.
+fn promotion(inventory: &Inventory, decision: &Decision, from: &str) -> Step {
+    let host = decision.to.postgresql(inventory);
+    Step {
+        point_of_no_return: true,
+        ..Step::change(
+            "promote",
+            host,
+            format!("promote PostgreSQL on {host} to primary"),
+            vec![postgresql::promoted(inventory, host, decision.timeline, from)],
+            vec![postgresql::promote(inventory, host)],
+            inventory.timeouts.promote,
+            Undo::Unneeded("a promotion cannot be taken back".to_owned()),
+        )
+    }
+    .always()
 }
 
 #[cfg(test)]

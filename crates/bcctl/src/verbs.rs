@@ -1,5 +1,7 @@
 //! One function per verb: what is looked at, decided, shown, asked, done and said at the end.
 
+mod records;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +12,7 @@ use bc_model::inventory::{Inventory, InventoryError};
 use bc_model::journal::{Event, Intent, Journal, Outcome, SCHEMA};
 use thiserror::Error;
 
-use crate::cli::{Act, Cli, Explain, Look, Resume, Verb, Watch};
+use crate::cli::{Act, Cli, Explain, Look, Verb, Watch};
 use crate::clock::{Clock as _, SystemClock, time_of_day};
 use crate::confirm::{Answer, confirm};
 use crate::execute::{End, Execution};
@@ -20,6 +22,7 @@ use crate::finding::{ALL, Finding, by_cause};
 use crate::hosts::SystemHosts;
 use crate::journal::{Found, Store, StoreError, Writer};
 use crate::observe::{Fences, observe};
+use crate::plan::partial::{self, Part};
 use crate::plan::{Accepted, Decision, Plan, plan};
 use crate::render;
 use crate::rules;
@@ -118,7 +121,16 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
             act(&inventory, &store, Intent::Failover, accepted, &how.act)
         }
         Verb::Failback(how) => act(&inventory, &store, Intent::Failback, Accepted::default(), how),
-        Verb::Resume(how) => resume(&inventory, &store, how),
+        Verb::Rejoin(how) => {
+            let part = Part::Rejoin { host: how.host.clone(), rewind: how.rewind };
+            act_on(&inventory, &store, &Wish::Part(part), &how.act)
+        }
+        Verb::PromoteOnly(how) => act_on(&inventory, &store, &Wish::Part(Part::Promote), how),
+        Verb::VipOnly(how) => act_on(&inventory, &store, &Wish::Part(Part::Vip { host: how.to.clone() }), &how.act),
+        Verb::Resume(how) => resume(&inventory, &store, &how.act, how.abandon),
+        Verb::Abort(how) => resume(&inventory, &store, how, true),
+        Verb::History(how) => records::history(&inventory, &store, how),
+        Verb::Report(how) => records::report(&store, how),
     }
 }
 
@@ -178,7 +190,7 @@ fn status(inventory: &Inventory, store: &Store, how: &Watch) -> Result<Exit> {
 fn unfinished(found: &Found) -> Finding {
     let name = name(&found.journal);
     let step = found.journal.last_done().map(|step| format!(", last done: {step}")).unwrap_or_default();
-    let abandon = if found.journal.past_point_of_no_return() { "" } else { "; `bcctl resume --abandon` gives it up" };
+    let abandon = if found.journal.past_point_of_no_return() { "" } else { "; `bcctl abort` gives it up" };
     Finding::of(&UNFINISHED, "site", format!("operation {name} is not over{step}"))
         .hint(format!("`bcctl resume` continues it{abandon}"))
 }
@@ -190,17 +202,49 @@ fn name(journal: &Journal) -> String {
     }
 }
 
+/// What is wanted: a whole operation, or a part of one.
+enum Wish {
+    Whole(Intent, Accepted),
+    Part(Part),
+}
+
 fn act(inventory: &Inventory, store: &Store, intent: Intent, accepted: Accepted, how: &Act) -> Result<Exit> {
+    act_on(inventory, store, &Wish::Whole(intent, accepted), how)
+}
+
+fn act_on(inventory: &Inventory, store: &Store, wish: &Wish, how: &Act) -> Result<Exit> {
+    let intent = match wish {
+        Wish::Whole(intent, _) => *intent,
+        Wish::Part(part) => part.intent(),
+    };
     let lock = if how.dry_run { None } else { Some(store.lock()?) };
     if let Some(found) = store.unfinished()? {
         render::refused(&intent.to_string(), &[unfinished(&found)]);
         return Ok(Exit::Refused);
     }
     let hosts = SystemHosts::new(inventory).map_err(VerbError::Sockets)?;
+    // Only these turn hosts on, so only these have to know which are off.
+    let fences = if matches!(intent, Intent::Failback | Intent::Rejoin) { Fences::States } else { Fences::Unasked };
+    // The lock first: what is seen before it may be the doing of somebody who has just let go of it.
+    if let Some(lock) = &lock
+        && let Some(finding) = records::take_part(inventory, &hosts, store, lock)?
+    {
+        render::refused(&intent.to_string(), &[finding]);
+        return Ok(Exit::Refused);
+    }
+    // The hosts may know of an operation that this machine does not.
+    if let Some(found) = store.unfinished()? {
+        render::refused(&intent.to_string(), &[unfinished(&found)]);
+        return Ok(Exit::Refused);
+    }
     let operation = store.new_id(time_of_day(), intent)?;
-    // Only a failback turns hosts on, so only a failback has to know which are off.
-    let fences = if intent == Intent::Failback { Fences::States } else { Fences::Unasked };
-    let decide = || plan(inventory, &observe(inventory, &hosts, fences), intent, accepted, &operation);
+    let decide = || {
+        let seen = observe(inventory, &hosts, fences);
+        match wish {
+            Wish::Whole(intent, accepted) => plan(inventory, &seen, *intent, *accepted, &operation),
+            Wish::Part(part) => partial::plan(inventory, &seen, part, &operation),
+        }
+    };
     let decided = decide();
     let (decision, notes) = match &decided {
         Plan::Nothing(words) => {
@@ -250,35 +294,43 @@ fn act(inventory: &Inventory, store: &Store, intent: Intent, accepted: Accepted,
         by: by(),
         steps: steps.iter().map(Step::planned).collect(),
         decision: serde_json::to_value(decision).map_err(|error| VerbError::Write(std::io::Error::other(error)))?,
+        notes: notes.clone(),
+        overrides: Vec::new(),
     };
     writer.write(time_of_day(), planned).map_err(VerbError::Write)?;
     let Some(found) = store.newest()? else { return Err(VerbError::Write(std::io::ErrorKind::NotFound.into())) };
     carry_out(&hosts, &steps, &found, &mut writer)
 }
 
-fn resume(inventory: &Inventory, store: &Store, how: &Resume) -> Result<Exit> {
-    let lock = if how.act.dry_run { None } else { Some(store.lock()?) };
+fn resume(inventory: &Inventory, store: &Store, how: &Act, abandon_it: bool) -> Result<Exit> {
+    let lock = if how.dry_run { None } else { Some(store.lock()?) };
+    let hosts = SystemHosts::new(inventory).map_err(VerbError::Sockets)?;
+    if let Some(lock) = &lock
+        && let Some(finding) = records::take_part(inventory, &hosts, store, lock)?
+    {
+        render::refused("resume", &[finding]);
+        return Ok(Exit::Refused);
+    }
     let Some(found) = store.unfinished()? else {
         render::say("nothing to resume: no operation is unfinished");
         return Ok(Exit::Done);
     };
     let (decision, steps) = planned(inventory, &found.journal)?;
-    if how.abandon && found.journal.past_point_of_no_return() {
+    if abandon_it && found.journal.past_point_of_no_return() {
         let words = "the promotion may have happened: from here there is only forward";
         render::refused("giving up", &[Finding::fail("site", ALL, words).hint("`bcctl resume` continues it")]);
         return Ok(Exit::Refused);
     }
-    let hosts = SystemHosts::new(inventory).map_err(VerbError::Sockets)?;
     let Some(lock) = lock else {
-        if how.abandon {
+        if abandon_it {
             render::way_back(inventory, &found.journal, &steps).map_err(VerbError::Output)?;
         } else {
             render::dry_run(inventory, &decision, &[], &steps).map_err(VerbError::Output)?;
         }
         return Ok(Exit::Done);
     };
-    render::resume(&found, how.abandon);
-    if !how.act.yes {
+    render::resume(&found, abandon_it);
+    if !how.yes {
         match confirm(&inventory.site) {
             Answer::Yes => {}
             Answer::No => {
@@ -290,7 +342,7 @@ fn resume(inventory: &Inventory, store: &Store, how: &Resume) -> Result<Exit> {
     }
     let mut writer = Store::reopen(&found, &lock)?;
     writer.write(time_of_day(), Event::Resumed { by: by() }).map_err(VerbError::Write)?;
-    if how.abandon {
+    if abandon_it {
         abandon(&hosts, &steps, &found, &mut writer)
     } else {
         carry_out(&hosts, &steps, &found, &mut writer)
@@ -316,6 +368,7 @@ fn planned(inventory: &Inventory, journal: &Journal) -> Result<(Decision, Vec<St
 }
 
 fn carry_out(hosts: &SystemHosts<'_>, steps: &[Step], found: &Found, writer: &mut Writer) -> Result<Exit> {
+    keep_copies(hosts, found, writer)?;
     let end = with_execution(hosts, writer, |execution| execution.execute(steps, &found.journal))?;
     render::end(&end, &found.path);
     Ok(match end {
@@ -327,6 +380,7 @@ fn carry_out(hosts: &SystemHosts<'_>, steps: &[Step], found: &Found, writer: &mu
 }
 
 fn abandon(hosts: &SystemHosts<'_>, steps: &[Step], found: &Found, writer: &mut Writer) -> Result<Exit> {
+    keep_copies(hosts, found, writer)?;
     let begun: std::collections::BTreeSet<String> = found.journal.begun().into_iter().map(str::to_owned).collect();
     let left = with_execution(hosts, writer, |execution| execution.undo(steps, &begun, &found.journal.facts()))?;
     if !left.failed.is_empty() {
@@ -339,8 +393,18 @@ fn abandon(hosts: &SystemHosts<'_>, steps: &[Step], found: &Found, writer: &mut 
         format!("given up; {}", left.stays.join("; "))
     };
     render::say(&words);
-    writer.write(time_of_day(), Event::Finished { outcome: Outcome::Abandoned, words }).map_err(VerbError::Write)?;
+    let over = Event::Finished { outcome: Outcome::Abandoned, words };
+    hosts.copy(&writer.write(time_of_day(), over).map_err(VerbError::Write)?);
     Ok(Exit::Done)
+}
+
+/// Puts the journal, as it is on disk now, on every host that answers; from here on they get what is added to it.
+fn keep_copies(hosts: &SystemHosts<'_>, found: &Found, _writer: &Writer) -> Result<()> {
+    let text = std::fs::read_to_string(&found.path).map_err(VerbError::Write)?;
+    for (host, why) in hosts.keep(&name(&found.journal), &text) {
+        render::say(&format!("  note: {host} keeps no copy of the journal: {why}"));
+    }
+    Ok(())
 }
 
 fn with_execution<T>(
@@ -360,7 +424,7 @@ fn with_execution<T>(
     let mut execution = Execution {
         hosts,
         clock: &clock,
-        record: &mut |event| writer.write(time_of_day(), event),
+        record: &mut |event| writer.write(time_of_day(), event).map(|line| hosts.copy(&line)),
         tell: &mut |told| progress.show(&told),
         stop: &stop,
     };

@@ -124,26 +124,44 @@ fn killed_in_the_middle_of_a_failover_or_failback_and_resumed_it_ends_the_same()
     site.kill_at("promote", &["failover", "--yes"]);
     let said = site.expect(3, &["failover", "--yes"]);
     assert!(said.contains("is not over") && said.contains("bcctl resume"), "{said}");
-    let said = site.expect(3, &["resume", "--abandon", "--yes"]);
+    let said = site.expect(3, &["abort", "--yes"]);
     assert!(said.contains("only forward"), "{said}");
     site.expect(0, &["resume", "--yes"]);
     assert_eq!(site.serving(), (vec!["go2".to_owned()], vec!["go2".to_owned()]));
     assert_eq!((count(&site, "pg2").as_str(), timeline(&site, "pg2").as_str()), ("100", "00000002"));
     insert(&site, "pg2", "away");
 
-    // One failback, killed again and again.
+    // One failback, killed again and again, and each time continued by somebody else, from the copies on the hosts alone.
     site.kill_at("rejoin-copy", &["failback", "--yes"]);
     for step in
         ["rejoin-swap", "rejoin-start", "stop-gocd", "arm", "stop-postgresql", "promote", "start-gocd", "follow"]
     {
+        site.another_operator();
         site.kill_at(step, &["resume", "--yes"]);
     }
+    site.another_operator();
+    let said = site.expect(3, &["switchover", "--yes"]);
+    assert!(said.contains("failback is not over"), "the hosts know of it: {said}");
+    site.another_operator();
     site.expect(0, &["resume", "--yes"]);
     assert_serving(&site, "go1", "pg1", "pg2");
     assert_eq!((count(&site, "pg1").as_str(), timeline(&site, "pg1").as_str()), ("200", "00000003"), "one promotion");
     insert(&site, "pg1", "home");
     site.wait("SELECT count(*) FROM rows", "pg2", "300");
-    assert_eq!(site.journals().len(), 2, "one journal per operation");
+    assert_eq!(site.journals().len(), 1, "one journal per operation, and only the newest was fetched");
+    let report = site.expect(0, &["report"]);
+    assert!(report.starts_with("# failback of test: done\n") && report.contains("| continued by |"), "{report}");
+    assert!(site.expect(0, &["history"]).contains("-failback  done"));
+    // Nobody else can begin while one is at work: here it waits for a standby that is frozen.
+    let mut one = site.start_until("stop-gocd", &["switchover", "--yes"]);
+    site.freeze("pg2");
+    site.another_operator();
+    let said = site.expect(3, &["switchover", "--yes"]);
+    assert!(said.contains("another bcctl works on this site") && said.contains("since 20"), "{said}");
+    site.thaw("pg2");
+    assert_eq!(one.wait().expect("a child").code(), Some(0), "{said}");
+    // And one that comes right after it sees what it has done.
+    site.expect(0, &["switchover", "--yes"]);
     site.expect(0, &["check"]);
 }
 

@@ -24,6 +24,8 @@ fn planned() -> Event {
         by: "root@operator".into(),
         steps: vec![step("fence-gocd", false), step("replay", false), step("promote", true)],
         decision: serde_json::json!({"from": "home"}),
+        notes: vec![],
+        overrides: vec![],
     }
 }
 

@@ -268,6 +268,13 @@ pub(crate) fn settled(inventory: &Inventory, host: &str, peer: &str) -> Check {
     )
 }
 
+/// Whether the control file of the primary on `host` has the timeline that it writes.
+pub(crate) fn knows_its_timeline(inventory: &Inventory, host: &str) -> Check {
+    let holds =
+        format!("(SELECT timeline_id FROM pg_control_checkpoint()) = {}", timeline(inventory.postgresql.version));
+    condition(inventory, host, &holds, &[], "", &[])
+}
+
 /// A physical slot on `host` for the standby on `peer`.
 pub(crate) fn create_slot(inventory: &Inventory, host: &str, peer: &str, reserve: bool) -> Command {
     let name = literal(&slot(peer));

@@ -14,17 +14,17 @@ use super::{Command, quote, standby};
 use crate::judge::Check;
 
 /// The directories of one re-seed.
-struct Directories {
-    data: String,
-    partial: String,
-    copy: String,
-    old: String,
-    lock: String,
-    log: String,
-    pid: String,
+pub(super) struct Directories {
+    pub(super) data: String,
+    pub(super) partial: String,
+    pub(super) copy: String,
+    pub(super) old: String,
+    pub(super) lock: String,
+    pub(super) log: String,
+    pub(super) pid: String,
 }
 
-fn directories(inventory: &Inventory, host: &str, operation: &str) -> Directories {
+pub(super) fn directories(inventory: &Inventory, host: &str, operation: &str) -> Directories {
     let data = inventory.server(host).data_directory.trim_end_matches('/');
     let beside = |suffix: &str| quote(&format!("{data}{suffix}"));
     Directories {

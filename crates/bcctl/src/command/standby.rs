@@ -61,6 +61,12 @@ pub(crate) fn arm(inventory: &Inventory, host: &str, peer: &str) -> Vec<Command>
     }
 }
 
+/// Makes the server on `host`, which does not run, a standby of `peer` from its next start on.
+pub(crate) fn arm_stopped(inventory: &Inventory, host: &str, peer: &str) -> Command {
+    let (data, _) = marker(inventory, host);
+    Command::on(host, format!("set -e\n{}sync {data}/* {data}", mark_copy(inventory, host, peer, &data)))
+}
+
 /// Writes `recovery.conf` into `data` (quoted) in one rename.
 fn write_recovery_conf(inventory: &Inventory, host: &str, peer: &str, data: &str) -> String {
     let lines: String = follow_settings(inventory, host, peer).iter().map(|line| format!(" {}", quote(line))).collect();

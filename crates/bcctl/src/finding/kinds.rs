@@ -29,7 +29,7 @@ kinds! {
     UNFINISHED 101 Error "an operation is not over"
         ALL_INTENTS,
         "Two operations at a time would undo each other, and a half-done one explains most of what else looks wrong.",
-        "`bcctl resume` continues it; before the promotion `bcctl resume --abandon` puts everything back.",
+        "`bcctl resume` continues it; before the promotion `bcctl abort` puts everything back.",
         [];
     VERSION 102 Error "the version of a server is not the one that the inventory names"
         ALL_INTENTS,

@@ -102,6 +102,14 @@ impl Session {
         Ok(Worked { deeds: outputs, looks })
     }
 
+    /// Runs a line in the shell itself, so that what it opens stays open as long as the shell lives.
+    pub(super) fn keep(&mut self, line: &str, limit: Duration) -> Result<Output, Lost> {
+        let token = &self.token;
+        let lines = format!("{line}; s=$?; printf '\\036%s %s\\n' {token} \"$s\"; printf '\\036%s\\n' {token} >&2\n");
+        let mut outputs = self.exchange(&lines, 1, limit, &mut |_| {})?;
+        outputs.pop().ok_or(Lost { outputs: Vec::new() })
+    }
+
     fn exchange(
         &mut self,
         lines: &str,

@@ -9,8 +9,10 @@ use std::time::Duration;
 use bc_model::inventory::{Host, Inventory};
 use tempfile::TempDir;
 
+use super::copies::{self, Copies};
 use super::session::{Lost, Session};
 use super::{Ended, Hosts, Output, Unreached, Work, Worked, one_by_one, process};
+use crate::clock::{Clock as _, SystemClock};
 use crate::command::{At, Command, quote};
 
 /// The hosts of an inventory, over `ssh` with one connection per host, or on this machine.
@@ -22,7 +24,29 @@ pub(crate) struct SystemHosts<'a> {
     sockets: TempDir,
     /// Open shells that nobody uses, by host.
     idle: Mutex<BTreeMap<String, Vec<Session>>>,
+    /// Shells that hold a lock.
+    locks: Mutex<Vec<Session>>,
+    /// The copies of the journal, once there is one.
+    copies: Mutex<Option<Copies>>,
+    /// Hosts that did not answer, when that was seen, and how.
+    unreached: Mutex<BTreeMap<String, (Duration, Output)>>,
+    clock: SystemClock,
 }
+
+/// For so long a host that did not answer is not asked again: several parts of one look would each wait for it.
+const DEAF: Duration = Duration::from_secs(2);
+
+/// Another operator works on the site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// The host whose lock it has.
+    pub(crate) host: String,
+    /// Who, and since when.
+    pub(crate) by: String,
+}
+
+/// How long writing a copy, or asking for one, may take.
+const COPY: Duration = Duration::from_secs(10);
 
 impl<'a> SystemHosts<'a> {
     /// # Errors
@@ -31,7 +55,15 @@ impl<'a> SystemHosts<'a> {
         sweep(&std::env::temp_dir());
         let prefix = format!("{SOCKETS}{}-", std::process::id());
         let sockets = tempfile::Builder::new().prefix(&prefix).tempdir()?;
-        Ok(Self { inventory, sockets, idle: Mutex::default() })
+        Ok(Self {
+            inventory,
+            sockets,
+            idle: Mutex::default(),
+            locks: Mutex::default(),
+            copies: Mutex::default(),
+            unreached: Mutex::default(),
+            clock: SystemClock::new(),
+        })
     }
 
     /// `ssh` with its options, up to the destination.
@@ -71,10 +103,155 @@ impl<'a> SystemHosts<'a> {
                 return Ok(session);
             }
         }
-        Session::open(self.shell(name))
+        let unreached = self.unreached.lock().unwrap_or_else(PoisonError::into_inner);
+        match unreached.get(name) {
+            Some((at, output)) if self.clock.now() < *at + DEAF => Err(output.clone()),
+            _ => Session::open(self.shell(name)),
+        }
     }
 
+    /// Remembers that a host did not answer, and lets no new shell use the old connection to it: it may be to a machine that
+    /// is gone.
+    fn unreached(&self, name: &str, output: &mut Output) {
+        if output.end == Ended::Exit(255) {
+            output.end = Ended::Unreached(classify(&output.stderr));
+        }
+        if output.is_unknown() {
+            let seen = (self.clock.now(), output.clone());
+            self.unreached.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), seen);
+            self.forget(name);
+        }
+    }
+
+    /// Takes the lock of each database host that answers, and keeps it until the end of this process, however that comes.
+    ///
+    /// # Errors
+    /// When another `bcctl` has one of them.
+    pub(crate) fn lock(&self, hosts: &[&str], owner: &str) -> Result<(), Held> {
+        let lock = |host: &&str| {
+            let line = copies::lock(&self.inventory.journal_directory, &self.inventory.site, host, owner);
+            let mut session = Session::open(self.shell(host)).ok()?;
+            match session.keep(&line, self.inventory.timeouts.connect + COPY) {
+                Ok(output) if output.stdout.trim() == "t" => Some(Ok(session)),
+                Ok(output) if output.succeeded() => {
+                    Some(Err(Held { host: (*host).to_owned(), by: output.stdout.trim().to_owned() }))
+                }
+                // A host that cannot be locked cannot be worked on by the other one either.
+                Ok(_) => None,
+                Err(Lost { mut outputs }) => {
+                    if let (true, Some(last)) = (self.is_remote(host), outputs.last_mut()) {
+                        self.unreached(host, last);
+                    }
+                    None
+                }
+            }
+        };
+        for held in self.at_once(hosts.to_vec(), lock).into_iter().flatten() {
+            self.locks.lock().unwrap_or_else(PoisonError::into_inner).push(held?);
+        }
+        Ok(())
+    }
+
+    /// The newest journal of each host: name of the file, and text.
+    pub(crate) fn journals(&self) -> Vec<(String, String)> {
+        let (directory, site) = (&self.inventory.journal_directory, &self.inventory.site);
+        let ask = |name: &String| {
+            let command = Command::on(name, copies::newest(directory, site, name));
+            let output = self.run(&command, self.inventory.timeouts.connect + COPY, &mut |_| {});
+            let (file, text) = output.stdout.split_once('\n')?;
+            output.succeeded().then(|| (file.trim_end_matches(".jsonl").to_owned(), text.to_owned()))
+        };
+        self.at_once(self.inventory.hosts.keys().cloned().collect(), ask).into_iter().flatten().collect()
+    }
+
+    /// Begins copies of the journal of `operation`, which says `text` so far, on every host that answers. Returns those that
+    /// cannot keep one.
+    pub(crate) fn keep(&self, operation: &str, text: &str) -> Vec<(String, String)> {
+        let (directory, site) = (&self.inventory.journal_directory, &self.inventory.site);
+        // A host that has not answered yet would only be waited for.
+        let answering = self.idle.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect::<Vec<_>>();
+        let mut copies = Copies::new(directory, site, operation, answering.into_iter());
+        let seed = |name: &String| {
+            let output = self.run(&Command::on(name, copies.seed(name, text)), COPY, &mut |_| {});
+            (!output.succeeded()).then(|| (name.clone(), output.complaint()))
+        };
+        let failed: Vec<_> = self.at_once(copies.hosts(), seed).into_iter().flatten().collect();
+        for (name, _) in &failed {
+            copies.drop_host(name);
+        }
+        *self.copies.lock().unwrap_or_else(PoisonError::into_inner) = Some(copies);
+        failed
+    }
+
+    /// A line that every copy shall have; it goes to a host with the next thing that is done there.
+    pub(crate) fn copy(&self, line: &str) {
+        if let Some(copies) = self.copies.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            copies.add(line);
+        }
+    }
+
+    /// Writes to every host what it does not have yet.
+    pub(crate) fn flush(&self) {
+        let pending: Vec<(String, String)> = {
+            let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(copies) = copies.as_mut() else { return };
+            copies.hosts().into_iter().filter_map(|host| Some((host.clone(), copies.take(&host)?))).collect()
+        };
+        self.at_once(pending, |(host, script)| {
+            if !self.run(&Command::on(host, script.clone()), COPY, &mut |_| {}).succeeded() {
+                self.no_copy(host);
+            }
+        });
+    }
+
+    /// A copy with a hole is worse than a short one, so this host gets no more.
+    fn no_copy(&self, host: &str) {
+        if let Some(copies) = self.copies.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            copies.drop_host(host);
+        }
+    }
+
+    fn at_once<T: Send + Sync, R: Send>(&self, items: Vec<T>, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+        std::thread::scope(|scope| {
+            let work = &work;
+            let threads: Vec<_> = items.iter().map(|item| scope.spawn(move || work(item))).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        })
+    }
+
+    /// Work on a host; what its copy of the journal lacks is written first if something is to be changed.
     fn on(&self, name: &str, work: &Work, limit: Duration, tick: &mut dyn FnMut(Duration)) -> Worked {
+        let lines = if work.deeds.is_empty() {
+            None
+        } else {
+            self.copies.lock().unwrap_or_else(PoisonError::into_inner).as_mut().and_then(|copies| copies.take(name))
+        };
+        let Some(lines) = lines else { return self.work_on(name, work, limit, tick) };
+        if work.meanwhile {
+            // Only one deed can be watched, so the lines go first by themselves.
+            let only = Work { deeds: vec![lines], looks: Vec::new(), meanwhile: false, ..work.clone() };
+            let worked = self.work_on(name, &only, limit, tick);
+            if !worked.deeds.last().is_some_and(Output::succeeded) {
+                self.no_copy(name);
+                return worked;
+            }
+            return self.work_on(name, work, limit, tick);
+        }
+        let mut more = work.clone();
+        more.deeds.insert(0, lines);
+        let mut worked = self.work_on(name, &more, limit, tick);
+        if worked.deeds.first().is_some_and(Output::succeeded) {
+            worked.deeds.remove(0);
+        } else {
+            self.no_copy(name);
+        }
+        worked
+    }
+
+    fn work_on(&self, name: &str, work: &Work, limit: Duration, tick: &mut dyn FnMut(Duration)) -> Worked {
         let mut session = match self.session(name) {
             Ok(session) => session,
             Err(output) => return broken(work, vec![output]),
@@ -88,17 +265,13 @@ impl<'a> SystemHosts<'a> {
             Err(Lost { mut outputs }) => {
                 drop(session);
                 if let (true, Some(last)) = (self.is_remote(name), outputs.last_mut()) {
-                    if last.end == Ended::Exit(255) {
-                        last.end = Ended::Unreached(classify(&last.stderr));
-                    }
-                    self.forget(name);
+                    self.unreached(name, last);
                 }
                 broken(work, outputs)
             }
         }
     }
 
-    /// Lets no new shell use the connection to a host that has not answered: it may be to a machine that is gone.
     fn forget(&self, name: &str) {
         if let Some(host) = self.inventory.hosts.get(name) {
             process::run(self.ssh(host, &["-O", "stop"]), Duration::from_secs(1), &mut |_| {});
@@ -176,7 +349,12 @@ impl Hosts for SystemHosts<'_> {
     fn work(&self, work: &Work, limit: Duration, tick: &mut dyn FnMut(Duration)) -> Worked {
         match &work.at {
             At::Host(name) => self.on(name, work, limit, tick),
-            At::Operator => one_by_one(self, work, limit, tick),
+            At::Operator => {
+                if !work.deeds.is_empty() {
+                    self.flush();
+                }
+                one_by_one(self, work, limit, tick)
+            }
         }
     }
 }
@@ -184,6 +362,8 @@ impl Hosts for SystemHosts<'_> {
 impl Drop for SystemHosts<'_> {
     /// Ends the connections; without this they would linger for `ControlPersist`.
     fn drop(&mut self) {
+        self.flush();
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let Ok(sockets) = std::fs::read_dir(self.sockets.path()) else { return };
         for socket in sockets.flatten() {

@@ -6,7 +6,7 @@
 use bc_model::inventory::Inventory;
 
 use super::{Step, Undo};
-use crate::command::{At, Command, fencing, gocd, postgresql, reseed, standby, vip};
+use crate::command::{At, Command, fencing, gocd, postgresql, reseed, rewind, standby, vip};
 use crate::judge::{Check, Expect};
 use crate::plan::Decision;
 
@@ -22,6 +22,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
         steps.push(quiet(inventory, decision));
     }
     let Some(reseed) = &decision.reseed else { return steps };
+    let rewind = if reseed.rewind { rewind_steps(inventory, decision) } else { Vec::new() };
     steps.extend([
         Step::change(
             "rejoin-stop",
@@ -43,6 +44,9 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             unneeded("the slot is what the next attempt needs"),
         )
         .superseded_by("stop-postgresql"),
+    ]);
+    steps.extend(rewind);
+    steps.extend([
         Step::change(
             "rejoin-copy",
             home,
@@ -90,6 +94,33 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
         .superseded_by("stop-postgresql"),
     ]);
     steps
+}
+
+/// The attempt to rewind: what it needs of the serving server, and the attempt itself, which never fails.
+fn rewind_steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
+    let (serving, home) = (decision.from().postgresql(inventory), decision.to.postgresql(inventory));
+    let unneeded = |words: &str| Undo::Unneeded(words.to_owned());
+    vec![
+        Step::change(
+            "rejoin-checkpoint",
+            serving,
+            format!("write {serving}'s timeline into its control file, where pg_rewind looks for it"),
+            vec![postgresql::knows_its_timeline(inventory, serving)],
+            vec![postgresql::checkpoint(inventory, serving)],
+            inventory.timeouts.checkpoint,
+            unneeded("a checkpoint changes nothing"),
+        ),
+        Step::change(
+            "rejoin-rewind",
+            home,
+            format!("try to rewind {home} to where it can follow {serving}"),
+            vec![rewind::attempted(inventory, home, &decision.operation)],
+            vec![rewind::attempt(inventory, home, serving, &decision.operation)],
+            inventory.timeouts.reseed,
+            unneeded("the next attempt copies"),
+        )
+        .requiring(vec![postgresql::stopped(inventory, home)]),
+    ]
 }
 
 fn power_on(inventory: &Inventory, node: &str, reason: &str) -> Step {

@@ -5,7 +5,7 @@
 
 use bc_model::inventory::Inventory;
 
-use super::{Step, Undo};
+use super::{Step, Undo, promotion};
 use crate::command::{At, gocd, postgresql, standby, vip};
 use crate::plan::Decision;
 
@@ -27,6 +27,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             times.checkpoint,
             unneeded("a checkpoint changes nothing"),
         )
+        .requiring(vec![postgresql::primary(inventory, pg_from), postgresql::in_recovery(inventory, pg_to)])
         .always()
         .superseded_by("stop-postgresql"),
         Step::change(
@@ -117,20 +118,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             times.replay,
         )
         .superseded_by("promote"),
-        Step {
-            point_of_no_return: true,
-            ..Step::change(
-                "promote",
-                pg_to,
-                format!("promote PostgreSQL on {pg_to} to primary"),
-                vec![postgresql::promoted(inventory, pg_to, decision.timeline, "checkpoint")],
-                vec![postgresql::promote(inventory, pg_to)],
-                times.promote,
-                unneeded("a promotion cannot be taken back"),
-            )
-        }
-        .always()
-        .requiring(vec![postgresql::still_shut_down(inventory, pg_from)]),
+        promotion(inventory, decision, "checkpoint").requiring(vec![postgresql::still_shut_down(inventory, pg_from)]),
     ];
     steps.extend(serve(inventory, decision, None));
     steps.push(
@@ -150,15 +138,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
         .requiring(vec![standby::armed(inventory, pg_from, pg_to)]),
     );
     if inventory.postgresql.synchronous {
-        steps.push(Step::change(
-            "synchronous",
-            pg_to,
-            format!("wait for {pg_from} at every commit on {pg_to} again"),
-            vec![postgresql::is_synchronous(inventory, pg_to, pg_from)],
-            vec![postgresql::synchronous(inventory, pg_to, pg_from)],
-            times.postgresql_start,
-            unneeded("only forward from here"),
-        ));
+        steps.push(synchronous(inventory, pg_to, pg_from));
     }
     steps.push(verify(inventory, decision));
     steps
@@ -179,24 +159,43 @@ pub(super) fn asynchronous(inventory: &Inventory, host: &str) -> Step {
     .superseded_by("synchronous")
 }
 
+/// The primary waits for its standby at every commit again.
+pub(super) fn synchronous(inventory: &Inventory, primary: &str, standby: &str) -> Step {
+    Step::change(
+        "synchronous",
+        primary,
+        format!("wait for {standby} at every commit on {primary} again"),
+        vec![postgresql::is_synchronous(inventory, primary, standby)],
+        vec![postgresql::synchronous(inventory, primary, standby)],
+        inventory.timeouts.postgresql_start,
+        Undo::Unneeded("only forward from here".to_owned()),
+    )
+}
+
+/// What a new primary needs before its peer can follow; `reserve` keeps WAL for the peer from now on.
+pub(super) fn settle(inventory: &Inventory, decision: &Decision, reserve: bool) -> Step {
+    let (pg_from, pg_to) = (decision.from().postgresql(inventory), decision.to.postgresql(inventory));
+    Step::change(
+        "settle",
+        pg_to,
+        format!("on {pg_to}: checkpoint, wait for no standby that is down, a slot for {pg_from}"),
+        vec![postgresql::settled(inventory, pg_to, pg_from)],
+        postgresql::settle(inventory, pg_to, pg_from, reserve),
+        inventory.timeouts.checkpoint,
+        Undo::Unneeded("only forward from here".to_owned()),
+    )
+    .superseded_by("synchronous")
+}
+
 /// From a promoted PostgreSQL to a site that serves; `fenced` is the node that held the VIP and was turned off.
 pub(super) fn serve(inventory: &Inventory, decision: &Decision, fenced: Option<&str>) -> Vec<Step> {
-    let (pg_from, pg_to) = (decision.from().postgresql(inventory), decision.to.postgresql(inventory));
+    let pg_to = decision.to.postgresql(inventory);
     let go_to = decision.to.gocd(inventory);
     let times = &inventory.timeouts;
     let forward = || Undo::Unneeded("only forward from here".to_owned());
     vec![
-        Step::change(
-            "settle",
-            pg_to,
-            format!("on {pg_to}: checkpoint, wait for no standby that is down, a slot for {pg_from}"),
-            vec![postgresql::settled(inventory, pg_to, pg_from)],
-            // A peer that was fenced may be gone for weeks: its slot keeps no WAL until it has connected once.
-            postgresql::settle(inventory, pg_to, pg_from, fenced.is_none()),
-            times.checkpoint,
-            forward(),
-        )
-        .superseded_by("synchronous"),
+        // A peer that was fenced may be gone for weeks: its slot keeps no WAL until it has connected once.
+        settle(inventory, decision, fenced.is_none()),
         Step::change(
             "start-gocd",
             go_to,

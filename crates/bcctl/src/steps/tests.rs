@@ -30,7 +30,7 @@ fn tables() -> Vec<(Intent, Vec<Step>)> {
                 timeline: 1,
                 fence: hosts(intent == Intent::Failover, to.other()),
                 power_on: hosts(intent == Intent::Failback, to),
-                reseed: (intent == Intent::Failback).then_some(Reseed { needed: 1 }),
+                reseed: (intent == Intent::Failback).then_some(Reseed { needed: 1, rewind: false }),
             };
             tables.push((intent, table(&inventory, &decision)));
         }

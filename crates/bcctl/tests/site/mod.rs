@@ -93,6 +93,8 @@ pub(crate) struct Site {
     ports: [u16; 2],
     /// A real server for `ssh`, and its port; without it, `ssh` is a stand-in.
     sshd: Option<(std::process::Child, u16)>,
+    /// Number of the operator's machine: each has journals of its own.
+    operator: std::cell::Cell<u32>,
 }
 
 /// Why real servers cannot be used here.
@@ -141,7 +143,7 @@ impl Site {
         let directory = tempfile::Builder::new().prefix("bcctl-site-").tempdir().expect("a directory");
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("mode");
         let ports = [0, 1].map(|_| free_port());
-        let mut site = Self { directory, bin, ports, sshd: None };
+        let mut site = Self { directory, bin, ports, sshd: None, operator: std::cell::Cell::new(0) };
         for name in ["bin", "power", "vip", "gocd", "files", "state", "sockets", "etc"] {
             fs::create_dir(site.path(name)).expect("a directory");
             fs::set_permissions(site.path(name), fs::Permissions::from_mode(0o777)).expect("mode");
@@ -172,7 +174,7 @@ impl Site {
     fn inventory(&self) -> String {
         let (root, bin, sockets) = (self.directory.path().display(), self.bin.display(), self.path("sockets"));
         let mut text = format!(
-            "site = \"test\"\nvip = {{ address = \"198.18.5.200/24\", interface = \"lo\" }}\n\
+            "site = \"test\"\njournal-directory = \"{root}/copies\"\nvip = {{ address = \"198.18.5.200/24\", interface = \"lo\" }}\n\
              [timeouts]\nboot = \"20s\"\npostgresql-start = \"30s\"\npostgresql-stop = \"30s\"\nreplay = \"15s\"\nvip = \"10s\"\ngocd-ready = \"10s\"\n\
              [policy]\nminimum-free = \"1MB\"\n\
              [postgresql]\nprimary = \"pg1\"\nstandby = \"pg2\"\nbin-directory = \"{bin}\"\ndata-directory = \"{root}/pg1\"\n\
@@ -357,6 +359,22 @@ impl Site {
         }
     }
 
+    /// A host is there again.
+    pub(crate) fn plug_in(&self, host: &str) {
+        fs::write(self.path("power").join(host), "on\n").expect("a file");
+    }
+
+    /// A server dies as in a power cut.
+    pub(crate) fn kill_server(&self, host: &str) {
+        succeed(self.as_postgres("pg_ctl").arg("-D").arg(self.path(host)).args([
+            "-m",
+            "immediate",
+            "-w",
+            "-s",
+            "stop",
+        ]));
+    }
+
     /// Stops a server in the middle of whatever it does (SIGSTOP), all its processes.
     pub(crate) fn freeze(&self, host: &str) {
         self.signal(host, nix::sys::signal::Signal::SIGSTOP);
@@ -388,7 +406,7 @@ impl Site {
             .env("PATH", format!("{}:{path}", self.path("bin").display()))
             .env("SITE", self.directory.path())
             .env("BIN", &self.bin);
-        command.env("BC_INVENTORY", self.path("bc.toml")).env("BC_STATE", self.path("state")).env("NO_COLOR", "1");
+        command.env("BC_INVENTORY", self.path("bc.toml")).env("BC_STATE", self.state()).env("NO_COLOR", "1");
     }
 
     /// A call of bcctl, not yet started.
@@ -434,7 +452,7 @@ impl Site {
 
     /// The text of every journal, oldest first.
     pub(crate) fn journals(&self) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(self.path("state/test")) else { return Vec::new() };
+        let Ok(entries) = fs::read_dir(self.state().join("test")) else { return Vec::new() };
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
         paths.sort();
@@ -449,6 +467,15 @@ impl Site {
                 format!("--- {host}\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"))
             })
             .join("\n")
+    }
+
+    /// From here on bcctl runs on another machine, which knows nothing of what the one before has written.
+    pub(crate) fn another_operator(&self) {
+        self.operator.set(self.operator.get() + 1);
+    }
+
+    fn state(&self) -> PathBuf {
+        self.path("state").join(self.operator.get().to_string())
     }
 
     /// A path of the site.

@@ -5,7 +5,8 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bc_model::inventory::Inventory;
@@ -163,6 +164,10 @@ pub(super) struct Model {
     verbs: Vec<(Command, bool, Effect)>,
     pub(super) mishap: Mutex<Option<(usize, Mishap)>>,
     changes: Mutex<usize>,
+    /// Length of the journal now.
+    pub(super) journal: Arc<AtomicUsize>,
+    /// Length of the journal at each change that was tried: so much of it is on the host where it was tried.
+    pub(super) copied: Mutex<Vec<usize>>,
 }
 
 fn ok(text: &str) -> Output {
@@ -196,6 +201,8 @@ impl Model {
             verbs: Vec::new(),
             mishap: Mutex::new(mishap),
             changes: Mutex::new(0),
+            journal: Arc::default(),
+            copied: Mutex::default(),
         };
         model.learn(decision);
         model
@@ -249,6 +256,15 @@ impl Model {
             arm[1].clone(),
             server!(|state, server| {
                 server.data.signal = true;
+                ok("")
+            }),
+        );
+        let follow = p.clone();
+        self.change(
+            standby::arm_stopped(inventory, host, peer),
+            server!(|state, server| {
+                assert!(!server.running, "its settings are changed behind its back");
+                (server.data.signal, server.data.follows) = (true, Some(follow.clone()));
                 ok("")
             }),
         );
@@ -563,6 +579,7 @@ impl Hosts for Model {
         let mishap = if *changes {
             let mut count = self.changes.lock().expect("no thread panicked");
             *count += 1;
+            self.copied.lock().expect("no thread panicked").push(self.journal.load(Ordering::Relaxed));
             self.mishap
                 .lock()
                 .expect("no thread panicked")

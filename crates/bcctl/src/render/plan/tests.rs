@@ -20,7 +20,7 @@ fn text_for(inventory: &Inventory, intent: Intent, to: Place) -> String {
         timeline: 1,
         fence: if intent == Intent::Failover { to.other().hosts(inventory) } else { Vec::new() },
         power_on: if intent == Intent::Failback { to.hosts(inventory) } else { Vec::new() },
-        reseed: (intent == Intent::Failback).then_some(Reseed { needed: 1 << 30 }),
+        reseed: (intent == Intent::Failback).then_some(Reseed { needed: 1 << 30, rewind: false }),
     };
     let steps = table(inventory, &decision);
     dry_run_text(inventory, &decision, &["a note".to_owned()], &steps)

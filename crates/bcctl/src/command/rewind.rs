@@ -1,0 +1,71 @@
+//! `pg_rewind` in place, as an attempt: whatever comes of it, the copy of `reseed` is the way that always works.
+//!
+//! ```text
+//! DATA.rewind-OP           this host's configuration and control file, as they were before
+//! DATA.rewind-OP/begun     it has begun to change files: from here on it is done, or given up, and never begun again
+//! DATA.rewind-OP/refused   it is given up, and why; the copy follows
+//! DATA.old-OP              it is done (DATA.rewind-OP renamed): what `reseed` would leave, so nothing is copied
+//! ```
+
+use bc_model::inventory::Inventory;
+
+use super::postgresql::{conninfo, program};
+use super::reseed::{Directories, directories};
+use super::{Command, quote, standby};
+use crate::judge::Check;
+
+fn beside(inventory: &Inventory, host: &str, operation: &str) -> String {
+    quote(&format!("{}.rewind-{operation}", inventory.server(host).data_directory.trim_end_matches('/')))
+}
+
+/// Rewinds the stopped server on `host` to where it can follow `source`, or says why not. Status 0 in both cases.
+pub(crate) fn attempt(inventory: &Inventory, host: &str, source: &str, operation: &str) -> Command {
+    let Directories { data, copy, old, lock, log, .. } = directories(inventory, host, operation);
+    let aside = beside(inventory, host, operation);
+    let server = format!("{} dbname=postgres", conninfo(inventory, host, source));
+    // The message counts, not the status: before the source's checkpoint it says "no rewind required" with status 0.
+    let job = format!(
+        "set -e\n\
+         [ ! -e {copy} ] && [ ! -e {old} ] && [ ! -e {aside}/refused ] || exit 0\n\
+         mkdir -p -m 0700 {aside}\n\
+         refuse() {{ {{ echo \"$1\"; tail -n 2 {aside}/said 2>/dev/null; }} | tr '\\n' ' ' >{aside}/refused; exit 0; }}\n\
+         [ ! -e {aside}/begun ] || refuse 'a rewind had begun and not ended, and is never continued'\n\
+         for file in postgresql.conf pg_hba.conf pg_ident.conf postgresql.auto.conf; do\n  \
+           [ ! -f {data}/$file ] || cp -p {data}/$file {aside}/$file\n\
+         done\n\
+         cp -p {data}/global/pg_control {aside}/pg_control || refuse 'there is no control file'\n\
+         archive=$({postgres} -D {data} -C restore_command 2>/dev/null || true)\n\
+         rewind() {{ {rewind} -D {data} --source-server={server} ${{archive:+-c}} \"$@\" >{aside}/said 2>&1; }}\n\
+         rewind -n || refuse 'pg_rewind does not want to:'\n\
+         sync {aside}\n\
+         touch {aside}/begun && sync {aside}/begun {aside}\n\
+         rewind || refuse 'pg_rewind broke off:'\n\
+         grep -Eq 'Done!|no rewind required' {aside}/said || refuse 'pg_rewind did not say that it is done:'\n\
+         for file in postgresql.conf pg_hba.conf pg_ident.conf postgresql.auto.conf; do\n  \
+           [ ! -f {aside}/$file ] || cp -p {aside}/$file {data}/$file\n\
+         done\n\
+         {mark}\
+         sync -f {data}\n\
+         mv -T {aside} {old}\n\
+         sync \"$(dirname {old})\"",
+        postgres = program(inventory, host, "postgres"),
+        rewind = program(inventory, host, "pg_rewind"),
+        server = quote(&server),
+        mark = standby::mark_copy(inventory, host, source, &data),
+    );
+    let script =
+        format!("setsid -w flock {lock} sh -c {} >{log} 2>&1 || {{ tail -n 3 {log} >&2; false; }}", quote(&job));
+    Command::on(host, script)
+}
+
+/// Whether [`attempt`] has come to an end, one way or the other.
+pub(crate) fn attempted(inventory: &Inventory, host: &str, operation: &str) -> Check {
+    let Directories { copy, old, .. } = directories(inventory, host, operation);
+    let aside = beside(inventory, host, operation);
+    Check::succeeds(Command::on(
+        host,
+        format!(
+            "if [ -e {old} ]; then echo rewound; elif [ -e {aside}/refused ]; then echo \"not rewound, so it is copied: $(cat {aside}/refused)\"; else [ -e {copy} ]; fi"
+        ),
+    ))
+}
