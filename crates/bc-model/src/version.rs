@@ -246,6 +246,12 @@ impl Version {
         self.since(17)
     }
 
+    /// The best way to prove a password, as `pg_hba.conf` calls it.
+    #[must_use]
+    pub const fn password_auth(self) -> &'static str {
+        if self.since(10) { "scram-sha-256" } else { "md5" }
+    }
+
     /// Whether `initdb` makes data checksums unless told otherwise.
     #[must_use]
     pub const fn checksums_by_default(self) -> bool {
@@ -321,6 +327,7 @@ mod tests {
         assert_eq!(answers(Version::rewinds_without_superuser), ["11"]);
         assert_eq!(answers(Version::rewind_cleans_slots), ["11"]);
         assert_eq!(answers(Version::syncs_logical_slots), ["17"]);
+        assert_eq!(answers(Version::password_auth), ["10"]);
         assert_eq!(answers(Version::checksums_by_default), ["18"]);
     }
 

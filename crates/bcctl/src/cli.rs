@@ -9,6 +9,7 @@ Examples:
   bcctl check                      is the site ready for an operation?
   bcctl explain BC210              what that finding means, and what mends it
   bcctl status --watch             who is what, who is behind, who holds the VIP, what a failover would lose
+  bcctl setup standby --dry-run    what would be written and run to make the standby; nothing is
   bcctl failover --dry-run         every command, host by host; nothing is run
   bcctl failover                   shows the plan, asks, and does it
   bcctl failback --yes             goes home without asking, for scripts
@@ -53,6 +54,8 @@ pub(crate) enum Verb {
     PromoteOnly(Act),
     /// Move the virtual IP and touch nothing else.
     VipOnly(VipOnly),
+    /// Make a host what the inventory says it is, step by step; each file is shown as a diff and its old version kept.
+    Setup(Setup),
     /// Continue an operation that was stopped half-way; exit 0 if there is none.
     Resume(Resume),
     /// Give up an operation that was stopped before the promotion: put back what can be put back, the newest first.
@@ -104,6 +107,15 @@ pub(crate) struct Act {
     /// Do not ask.
     #[arg(long, short)]
     pub(crate) yes: bool,
+}
+
+/// Options of `setup`.
+#[derive(Debug, Args)]
+pub(crate) struct Setup {
+    /// What the host is made.
+    pub(crate) role: crate::setup::Role,
+    #[command(flatten)]
+    pub(crate) act: Act,
 }
 
 /// Options of `failover`.

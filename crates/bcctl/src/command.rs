@@ -6,6 +6,7 @@ pub(crate) mod postgresql;
 pub(crate) mod reseed;
 pub(crate) mod rewind;
 pub(crate) mod service;
+pub(crate) mod setup;
 pub(crate) mod standby;
 pub(crate) mod vip;
 

@@ -20,6 +20,7 @@ mod place;
 mod plan;
 mod render;
 mod rules;
+mod setup;
 mod steps;
 mod verbs;
 

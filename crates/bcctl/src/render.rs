@@ -4,6 +4,7 @@ mod check;
 mod plan;
 mod progress;
 mod records;
+mod setup;
 mod status;
 
 use std::io::Write as _;
@@ -16,6 +17,7 @@ pub(crate) use check::{check, exit};
 pub(crate) use plan::{dry_run, plan, way_back};
 pub(crate) use progress::Progress;
 pub(crate) use records::{history, report};
+pub(crate) use setup::setup;
 pub(crate) use status::{Screen, Watch};
 
 use crate::execute::End;

@@ -12,7 +12,10 @@
 mod failover;
 mod partial;
 mod rejoin;
+mod setup;
 mod switchover;
+
+pub(crate) use setup::steps as setup_steps;
 
 use std::time::Duration;
 

@@ -98,7 +98,7 @@ impl VerbError {
     }
 }
 
-type Result<T> = std::result::Result<T, VerbError>;
+pub(crate) type Result<T> = std::result::Result<T, VerbError>;
 
 /// Does what the command line says.
 pub(crate) fn run(cli: &Cli) -> Result<Exit> {
@@ -109,6 +109,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
     let store = Store::new(&cli.state_directory, &inventory.site);
     match &cli.verb {
         Verb::Explain(what) => explain(what),
+        Verb::Setup(how) => crate::setup::setup(&inventory, &store, how.role, &how.act),
         Verb::Check(look) => check(&inventory, &store, look),
         Verb::Status(look) => status(&inventory, &store, look),
         Verb::Switchover(how) => act(&inventory, &store, Intent::Switchover, Accepted::default(), how),
@@ -187,7 +188,7 @@ fn status(inventory: &Inventory, store: &Store, how: &Watch) -> Result<Exit> {
 }
 
 /// An operation that is not over forbids every other one.
-fn unfinished(found: &Found) -> Finding {
+pub(crate) fn unfinished(found: &Found) -> Finding {
     let name = name(&found.journal);
     let step = found.journal.last_done().map(|step| format!(", last done: {step}")).unwrap_or_default();
     let abandon = if found.journal.past_point_of_no_return() { "" } else { "; `bcctl abort` gives it up" };

@@ -153,6 +153,7 @@ fn problem(inventory: &Inventory) -> Option<(String, String)> {
     ];
     paths.extend(postgresql.config_directory.iter().map(|path| ("postgresql.config-directory", path)));
     paths.extend(postgresql.archive.iter().map(|archive| ("postgresql.archive.directory", &archive.directory)));
+    paths.extend(postgresql.archive.iter().map(|archive| ("postgresql.archive.program", &archive.program)));
     for (key, path) in paths {
         // Paths become part of PostgreSQL's own settings, which the server hands to a shell.
         if path.chars().any(|c| c.is_control() || "'\"\\$`%".contains(c)) {

@@ -36,6 +36,8 @@ pub struct Postgresql {
     pub socket_directory: Option<String>,
     /// Role that the standby logs in as; its password is in `~postgres/.pgpass` on each host.
     pub replication_user: String,
+    /// How that role proves itself, as `pg_hba.conf` calls it.
+    pub replication_auth: String,
     /// More of libpq's connection options for the standby, such as `sslmode=verify-full`.
     pub replication_options: String,
     /// Whether `synchronous_standby_names` shall name the peer while the peer streams. It is always cleared before a
@@ -66,12 +68,21 @@ pub enum Layout {
 pub struct Archive {
     /// The directory.
     pub directory: String,
+    /// The shipped `archive-wal`, which never overwrites and never leaves half a file; `bcctl setup` writes it there.
+    #[serde(default = "archive_wal")]
+    pub program: String,
     /// Whether the standby removes what it needs no more. What was removed cannot help a rejoin.
     #[serde(default)]
     pub cleanup: bool,
 }
 
 impl Archive {
+    /// How a primary puts a file there, as the value of `archive_command`.
+    #[must_use]
+    pub fn archive_command(&self) -> String {
+        format!("\"{}\" \"%p\" \"{}/%f\"", self.program, self.directory)
+    }
+
     /// How a standby fetches a file, as the value of `restore_command`.
     #[must_use]
     pub fn restore_command(&self) -> String {
@@ -120,6 +131,7 @@ struct Written {
     socket_directory: Option<String>,
     #[serde(default = "replicator")]
     replication_user: String,
+    replication_auth: Option<String>,
     #[serde(default)]
     replication_options: String,
     #[serde(default)]
@@ -188,6 +200,7 @@ impl TryFrom<Written> for Postgresql {
             port: written.port,
             socket_directory: written.socket_directory,
             replication_user: written.replication_user,
+            replication_auth: written.replication_auth.unwrap_or_else(|| version.password_auth().to_owned()),
             replication_options: written.replication_options,
             synchronous: written.synchronous,
             archive: written.archive,
@@ -206,4 +219,8 @@ fn replicator() -> String {
 
 const fn port_5432() -> u16 {
     5432
+}
+
+fn archive_wal() -> String {
+    "/usr/local/lib/bcctl/archive-wal".to_owned()
 }

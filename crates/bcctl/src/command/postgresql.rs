@@ -38,7 +38,14 @@ pub(super) fn sql(inventory: &Inventory, host: &str, statements: &[String], fact
 }
 
 /// A condition in SQL, with `evidence` lines such as `'timeline=' || …` that follow it.
-fn condition(inventory: &Inventory, host: &str, holds: &str, evidence: &[&str], from: &str, facts: &[&str]) -> Check {
+pub(super) fn condition(
+    inventory: &Inventory,
+    host: &str,
+    holds: &str,
+    evidence: &[&str],
+    from: &str,
+    facts: &[&str],
+) -> Check {
     let columns: String = evidence.iter().map(|column| format!(", {column}")).collect();
     let statement = format!("SELECT concat_ws(E'\\n', coalesce({holds}, false){columns}){from}");
     Check::says_true(sql(inventory, host, &[statement], facts))
@@ -57,7 +64,7 @@ pub(crate) fn conninfo(inventory: &Inventory, host: &str, peer: &str) -> String 
 }
 
 /// `text` as a string literal of SQL and of `postgresql.conf`.
-pub(super) fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

@@ -31,7 +31,7 @@ SELECT 'sql.receiver=' || concat_ws('|', status{sender}) FROM pg_stat_wal_receiv
 SELECT 'sql.received-timeline=' || received_tli FROM pg_stat_wal_receiver WHERE status = 'streaming';
 SELECT 'sql.replication=' || concat_ws('|', application_name, state, sync_state, coalesce(client_addr::text, ''), coalesce({replay_column}::text, ''), coalesce({replay_column} > CASE WHEN NOT pg_is_in_recovery() THEN {current} END, false)) FROM pg_stat_replication;
 SELECT 'sql.slot=' || concat_ws('|', slot_name, active, coalesce(restart_lsn::text, ''){wal_status}) FROM pg_replication_slots WHERE slot_type = 'physical';
-SELECT 'sql.setting=' || name || '|' || setting FROM pg_settings WHERE name IN ('synchronous_standby_names', 'max_wal_senders', 'max_replication_slots', 'max_connections', 'max_worker_processes', 'max_prepared_transactions', 'max_locks_per_transaction', 'wal_level', 'hot_standby', 'recovery_min_apply_delay', 'promote_trigger_file', 'recovery_target_timeline', 'archive_mode', 'archive_command', 'archive_library', 'restore_command', 'primary_slot_name', 'wal_log_hints', 'data_checksums', 'full_page_writes', 'idle_replication_slot_timeout');
+SELECT 'sql.setting=' || name || '|' || setting FROM pg_settings WHERE name IN ('synchronous_standby_names', 'max_wal_senders', 'max_replication_slots', 'max_connections', 'max_worker_processes', 'max_prepared_transactions', 'max_locks_per_transaction', 'wal_level', 'hot_standby', 'recovery_min_apply_delay', 'promote_trigger_file', 'recovery_target_timeline', 'archive_mode', 'archive_command', 'archive_library', 'restore_command', 'primary_slot_name', 'wal_log_hints', 'data_checksums', 'full_page_writes', 'listen_addresses', 'idle_replication_slot_timeout');
 SELECT 'sql.wal-senders=' || count(*) FROM pg_stat_replication;
 SELECT 'sql.archiver-failing=' || (coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false)) FROM pg_stat_archiver;
 SELECT 'sql.archive-ready=' || count(*) FROM pg_ls_dir('{directory}/archive_status') AS name WHERE name LIKE '%.ready';
@@ -102,7 +102,7 @@ fn server(inventory: &Inventory, host: &str, peer: &str) -> String {
          mountpoint -q {data} && echo pg.mount-point=t\n\
          [ -L {data}/pg_wal ] && echo pg.wal-elsewhere=t\n\
          df -PB1 \"$(dirname {data})\" 2>/dev/null | awk 'NR == 2 {{ print \"pg.free=\" $4 }}'\n\
-         for old in {data}.old-*; do [ ! -e \"$old\" ] || echo \"pg.kept=$old\"; done\n\
+         for old in {data}.old-*; do [ ! -e \"$old/PG_VERSION\" ] || echo \"pg.kept=$old\"; done\n\
          {control} {data} 2>/dev/null | sed -n -e 's/^Database system identifier: */control.system-identifier=/p' \
          -e 's/^Database cluster state: */control.state=/p' -e 's/^Latest checkpoint location: */control.checkpoint=/p' \
          -e \"s/^Latest checkpoint's TimeLineID: */control.timeline=/p\"\n\

@@ -44,6 +44,12 @@ pub(super) fn dry_run_text(inventory: &Inventory, decision: &Decision, notes: &[
     for note in notes {
         let _ = writeln!(text, "# note: {note}");
     }
+    text + &steps_text(inventory, steps)
+}
+
+/// Every command of some steps.
+pub(super) fn steps_text(inventory: &Inventory, steps: &[Step]) -> String {
+    let mut text = String::new();
     for (index, step) in steps.iter().enumerate() {
         let mark = if step.point_of_no_return { "; POINT OF NO RETURN" } else { "" };
         let _ = writeln!(
