@@ -4,14 +4,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bc_model::fencing::{FenceAction, Grade};
+use bc_model::fencing::Grade;
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
 
 use crate::config::DEFAULT_FILE;
 use crate::gate::Gate;
 use crate::hook::Hook;
-use crate::order::Order;
+use crate::self_fence::SelfFence;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,6 +62,9 @@ pub(crate) enum Command {
     },
     /// The boot gate: exit 0 when this host may start its services, 1 when it was fenced; set and clear it
     Gate(Gate),
+    /// Make this host harmless: close the gate, drop the virtual IPs, stop the services and see them stopped
+    #[command(name = "self")]
+    SelfFence(SelfFence),
     /// The root helper: one request from a connection on stdin; fence.socket starts it
     Serve,
     /// Entry points for HA managers: Patroni, repmgr, keepalived, DRBD, systemd (docs/fence-hooks.md)
@@ -114,18 +117,11 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// The request for the helper, if it is to be asked: its socket, the order, and whether the report is to be JSON.
-    pub(crate) fn via<'a>(&'a self) -> Option<(&'a Path, Order, bool)> {
-        let act = |act: &'a Act, action| {
-            let order = Order { require: act.require, ..Order::new(&act.node, action, &act.reason) };
-            act.via.as_deref().map(|socket| (socket, order, act.json))
-        };
+    /// The helper's socket, if the helper is to be asked.
+    pub(crate) fn via(&self) -> Option<&Path> {
         match self {
-            Self::Off(off) => act(off, FenceAction::Off),
-            Self::On(on) => act(on, FenceAction::On),
-            Self::Status { node: Some(node), via: Some(socket), json } => {
-                Some((socket, Order::new(node, FenceAction::Status, "asked through the helper"), *json))
-            }
+            Self::Off(act) | Self::On(act) => act.via.as_deref(),
+            Self::Status { via, .. } => via.as_deref(),
             _ => None,
         }
     }
@@ -146,7 +142,7 @@ pub(crate) struct Act {
     #[arg(long, value_name = "GRADE")]
     pub(crate) require: Option<Grade>,
     /// Have the root helper at this socket do it; it decides what the caller may ask for
-    #[arg(long, value_name = "SOCKET", conflicts_with = "dry_run")]
+    #[arg(long, value_name = "SOCKET", conflicts_with_all = ["dry_run", "tolerance", "no_delay", "override_brake"])]
     pub(crate) via: Option<PathBuf>,
     /// If the node was proven off within this time, look again instead of turning it off again
     #[arg(long, value_name = "DURATION", value_parser = length)]

@@ -64,6 +64,13 @@ pub(crate) struct Node {
     pub(crate) delay: [Duration; 2],
 }
 
+impl Node {
+    /// This host, for `fence self`.
+    pub(crate) const fn here(levels: Vec<Vec<String>>, need: Need) -> Self {
+        Self { levels, need, emulated: false, delay: [Duration::ZERO; 2] }
+    }
+}
+
 /// One device.
 pub(crate) struct Device {
     /// The time for everything that one request asks of it.
@@ -202,8 +209,8 @@ fn parse(text: &str) -> Result<Config, Problem> {
     }
     let history =
         raw.history.map_or_else(|| Ok(PathBuf::from(DEFAULT_HISTORY)), |path| raw::absolute("history", &path))?;
-    let site = site::check(raw.local, raw.clusters, raw.allow, nodes.keys())?;
-    let warnings = warnings(&nodes, &devices);
+    let site = site::check(raw.local, raw.clusters, raw.allow, (nodes.keys(), devices.keys()))?;
+    let warnings = warnings(&nodes, &devices, &site);
     Ok(Config { history, policy, site, nodes, devices, warnings })
 }
 
@@ -218,7 +225,8 @@ fn check_name(name: &str, table: &str, at: usize) -> Result<(), Problem> {
     Err(Problem::new(at, format!("{table}.{name:?}"), expected))
 }
 
-fn warnings(nodes: &BTreeMap<String, Node>, devices: &BTreeMap<String, Device>) -> Vec<String> {
+fn warnings(nodes: &BTreeMap<String, Node>, devices: &BTreeMap<String, Device>, site: &Site) -> Vec<String> {
+    let here = |name: &String| site.local.as_ref().is_some_and(|local| local.stop.contains(name));
     let mut warnings = Vec::new();
     if nodes.is_empty() {
         warnings.push("no node is configured: add [nodes.NAME]".to_owned());
@@ -226,6 +234,7 @@ fn warnings(nodes: &BTreeMap<String, Node>, devices: &BTreeMap<String, Device>) 
     for name in devices.keys() {
         let users = users_of(name, nodes);
         match users[..] {
+            [] if here(name) => {}
             [] => warnings.push(format!("device {name} is used by no node")),
             [_] => {}
             _ => warnings.push(format!(

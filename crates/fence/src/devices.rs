@@ -5,6 +5,7 @@ use crate::config::{Keys, Problem};
 
 mod credential;
 mod exec;
+mod here;
 mod ipmi;
 mod login;
 mod nftables;
@@ -24,13 +25,14 @@ pub(crate) struct Kind {
 }
 
 /// All of them. Nothing else in the program knows which there are.
-pub(crate) const KINDS: [Kind; 8] = [
+pub(crate) const KINDS: [Kind; 9] = [
     Kind { name: "exec", read: exec::read },
     Kind { name: "ipmi", read: ipmi::read },
     Kind { name: "nftables", read: nftables::read },
     Kind { name: "postgresql", read: postgresql::read },
     Kind { name: "redfish", read: redfish::read },
     Kind { name: "sbd", read: sbd::read },
+    Kind { name: "services", read: here::read },
     Kind { name: "ssh", read: ssh::read },
     Kind { name: "watchdog", read: watchdog::read },
 ];

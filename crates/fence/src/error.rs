@@ -11,6 +11,7 @@ use crate::helper::HelperError;
 use crate::history::HistoryError;
 use crate::lock::LockError;
 use crate::right::RightError;
+use crate::self_fence::NotConfigured;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -41,6 +42,8 @@ pub(crate) enum Error {
     History(HistoryError),
     #[error(transparent)]
     Helper(#[from] HelperError),
+    #[error(transparent)]
+    NotConfigured(#[from] NotConfigured),
     #[error("gate: {0}")]
     Gate(#[from] GateError),
     #[error("signals: {0}")]
@@ -62,7 +65,7 @@ pub(crate) enum Error {
 impl Error {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::UnknownNode(_) | Self::Token { .. } => Exit::Usage,
+            Self::Config(_) | Self::UnknownNode(_) | Self::Token { .. } | Self::NotConfigured(_) => Exit::Usage,
             Self::Lock(_)
             | Self::Right(_)
             | Self::Refused(_)
@@ -100,6 +103,7 @@ impl Error {
             Self::Right(_)
             | Self::Refused(_)
             | Self::NotTyped
+            | Self::NotConfigured(_)
             | Self::Watchdog { .. }
             | Self::UnknownNode(_)
             | Self::History(_)

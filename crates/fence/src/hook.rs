@@ -5,9 +5,11 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use bc_model::fencing::{FenceAction, FenceReport, Grade};
+use bc_model::fencing::{FenceAction, FenceReport, Grade, Id, Token};
 use clap::Subcommand;
+use jiff::{SignedDuration, Timestamp};
 
+use crate::clock;
 use crate::config::{self, Cluster, Config, Local};
 use crate::error::Error;
 use crate::helper;
@@ -15,6 +17,7 @@ use crate::order::Order;
 use crate::render::{complain, say, unconfirmed, warn};
 use crate::stop::Stop;
 use crate::verbs;
+use postgres::Known;
 use suspects::{NoSuspect, Signs, suspects};
 
 mod drbd;
@@ -24,6 +27,7 @@ mod postgres;
 mod record;
 mod repmgr;
 mod suspects;
+mod systemd;
 
 /// Everything that can call us.
 #[derive(Debug, Subcommand)]
@@ -53,10 +57,15 @@ pub(crate) enum Hook {
     Keepalived(keepalived::Notify),
     /// DRBD's fence-peer handler: exit 7 (or 5) only when the peer is off or isolated; else 1, and I/O stays frozen
     Drbd(drbd::FencePeer),
+    /// systemd's OnFailure=: `fence self`, with what systemd says about the unit as the reason
+    Systemd(systemd::Failed),
 }
 
 /// Runs a hook; what goes wrong is exit 1, which every caller takes for "not fenced".
 pub(crate) fn main(file: &Path, hook: Hook) -> ExitCode {
+    if let Hook::Systemd(failed) = &hook {
+        return systemd::answer(file, failed);
+    }
     match Caller::new(file).and_then(|caller| caller.answer(hook)) {
         Ok(code) => code.into(),
         Err(problem) => {
@@ -68,6 +77,9 @@ pub(crate) fn main(file: &Path, hook: Hook) -> ExitCode {
         }
     }
 }
+
+/// Longer than all levels of a node take, and far shorter than it takes to repair the old primary and need it again.
+const TOKEN_LIFE: SignedDuration = SignedDuration::from_mins(15);
 
 const FENCED: u8 = 0;
 const NOT_FENCED: u8 = 1;
@@ -118,6 +130,8 @@ impl Caller {
             Hook::RepmgrEvent(event) => repmgr::event(self, &event),
             Hook::Keepalived(notify) => keepalived::answer(self, &notify),
             Hook::Drbd(peer) => drbd::answer(self, &peer),
+            // Answered above, in the program's own exit codes.
+            Hook::Systemd(_) => Ok(NOT_FENCED),
         }
     }
 
@@ -145,10 +159,12 @@ impl Caller {
     fn fence_suspects(&self, cluster: Option<&str>, reason: &str) -> Result<u8, Problem> {
         let cluster = self.cluster(cluster)?;
         let local = self.local()?;
-        let suspects = suspects(cluster, &local.node, &self.signs(cluster.0, local))
-            .map_err(|why: NoSuspect| Problem::said(why))?;
+        let known = self.ask_postgres(local);
+        let signs = self.signs(cluster.0, local, known.as_ref());
+        let suspects = suspects(cluster, &local.node, &signs).map_err(|why: NoSuspect| Problem::said(why))?;
+        let token = known.as_ref().and_then(|known| token(known, clock::timestamp()));
         for suspect in &suspects {
-            let report = self.fence(suspect, reason, None)?;
+            let report = self.fence(suspect, reason, token.clone(), None)?;
             if !report.confirmed {
                 unconfirmed(&report, true);
                 return Ok(NOT_FENCED);
@@ -159,29 +175,33 @@ impl Caller {
     }
 
     /// Turns `node` off, through the helper where this is not root, to the grade of the policy or to `require` if that is more.
-    fn fence(&self, node: &str, reason: &str, require: Option<Grade>) -> Result<FenceReport, Error> {
-        let order = Order { require, ..Order::new(node, FenceAction::Off, reason) };
+    fn fence(
+        &self,
+        node: &str,
+        reason: &str,
+        token: Option<Token>,
+        require: Option<Grade>,
+    ) -> Result<FenceReport, Error> {
+        let order = Order { token, require, ..Order::new(node, FenceAction::Off, reason) };
         match helper::client::socket() {
             Some(socket) => Ok(helper::client::carry(&socket, &order, &self.stop)?),
             None => verbs::carry(&self.config, &order, &self.stop),
         }
     }
 
-    /// What this host knows about the old primary; what cannot be read is told, and counts as not known.
-    fn signs(&self, cluster: &str, local: &Local) -> Signs {
+    /// What the PostgreSQL of this host knows; that it cannot be asked is told, and counts as not known.
+    fn ask_postgres(&self, local: &Local) -> Option<Known> {
+        let known = postgres::ask(local.postgres.as_deref()?, &self.stop);
+        known.map_err(|problem| warn(&problem)).ok()
+    }
+
+    /// What this host knows about the old primary; a record that cannot be read is told, and counts as not known.
+    fn signs(&self, cluster: &str, local: &Local, known: Option<&Known>) -> Signs {
         let recorded = record::read(&local.record, cluster).unwrap_or_else(|error| {
             warn(&format!("{}: {error}", local.record.join(cluster).display()));
             None
         });
-        let known = local.postgres.as_deref().map(|conninfo| postgres::ask(conninfo, &self.stop));
-        let followed = match known {
-            Some(Ok(known)) => known.followed,
-            Some(Err(problem)) => {
-                warn(&problem);
-                Vec::new()
-            }
-            None => Vec::new(),
-        };
+        let followed = known.map(|known| known.followed.clone()).unwrap_or_default();
         Signs { recorded: recorded.map(|record| record.node), followed }
     }
 
@@ -190,7 +210,7 @@ impl Caller {
         let record = record::Record {
             schema: record::Record::SCHEMA,
             node: node.to_owned(),
-            at: crate::clock::timestamp(),
+            at: clock::timestamp(),
             by: by.to_owned(),
         };
         let directory = &self.local()?.record;
@@ -198,6 +218,19 @@ impl Caller {
         written.map_err(|error| Problem::said(format!("{}: {error}", directory.join(cluster).display())))?;
         Ok(FENCED)
     }
+}
+
+/// The right that a promotion gives: the timeline that this host saw last, and the time. A request of somebody who decided earlier,
+/// and comes later, is then refused.
+fn token(known: &Known, now: Timestamp) -> Option<Token> {
+    let epoch = u64::try_from(now.as_second()).ok()?;
+    Some(Token {
+        system_identifier: known.system_identifier,
+        timeline: known.timeline,
+        epoch,
+        id: Id::try_from(format!("promotion-{epoch}")).ok()?,
+        expires: now.checked_add(TOKEN_LIFE).ok()?,
+    })
 }
 
 /// Becomes `command`; comes back only with the reason why it could not.

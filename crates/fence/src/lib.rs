@@ -42,6 +42,7 @@ mod render;
 mod request;
 mod right;
 mod secret;
+mod self_fence;
 mod stop;
 mod verbs;
 mod watchdog;
@@ -78,11 +79,8 @@ fn run(cli: &Cli) -> Result<Exit, Error> {
     if let Command::Serve = &cli.command {
         return helper::serve(&cli.config);
     }
-    if let Some((socket, order, json)) = cli.command.via() {
-        let stop = Stop::on_signals().map_err(Error::Signals)?;
-        let report = helper::client::carry(socket, &order, &stop)?;
-        verbs::tell(&report, json, true);
-        return Ok(verbs::exit_of(&report));
+    if let Some(socket) = cli.command.via() {
+        return helper::client::ask(socket, &cli.command);
     }
     let config = config::load(&cli.config)?;
     if let Command::History { node, last, json } = &cli.command {
@@ -93,6 +91,9 @@ fn run(cli: &Cli) -> Result<Exit, Error> {
     }
     // From here on agents are run: a signal ends them first.
     let stop = Stop::on_signals().map_err(Error::Signals)?;
+    if let Command::SelfFence(request) = &cli.command {
+        return self_fence::run(config, request, &stop);
+    }
     match &cli.command {
         Command::Off(act) => verbs::act(&config, FenceAction::Off, act, &stop),
         Command::On(act) => verbs::act(&config, FenceAction::On, act, &stop),
@@ -107,7 +108,8 @@ fn run(cli: &Cli) -> Result<Exit, Error> {
         | Command::Hook { .. }
         | Command::Watchdog(_)
         | Command::Gate(_)
-        | Command::Serve => Ok(Exit::Done),
+        | Command::Serve
+        | Command::SelfFence(_) => Ok(Exit::Done),
     }
 }
 

@@ -40,22 +40,29 @@ pub(crate) fn act(config: &Config, action: FenceAction, act: &Act, stop: &Stop) 
     let node = config.node(&act.node)?;
     config.warnings.iter().for_each(|warning| warn(warning));
     if act.dry_run {
-        let calls = plan(&node, action);
-        render::print(&if act.json { render::json(&calls)? } else { render::plan(node.name, action, &calls) })?;
+        show_plan(config, &act.node, action, act.json)?;
         return Ok(Exit::Done);
     }
     let able = action == FenceAction::Off || node.levels.iter().flatten().any(|device| device.agent.turns_on());
-    let order = Order {
+    let order = order(action, act)?;
+    let report = carry(config, &order, stop)?;
+    tell(&report, act.json, able);
+    Ok(exit_of(&report))
+}
+
+/// What `off` and `on` were given, as an order.
+///
+/// # Errors
+/// When the token cannot be read.
+pub(crate) fn order(action: FenceAction, act: &Act) -> Result<Order, Error> {
+    Ok(Order {
         token: act.token.as_deref().map(token).transpose()?,
         require: act.require,
         tolerance: act.tolerance,
         no_delay: act.no_delay,
         override_brake: act.override_brake,
         ..Order::new(&act.node, action, &act.reason)
-    };
-    let report = carry(config, &order, stop)?;
-    tell(&report, act.json, able);
-    Ok(exit_of(&report))
+    })
 }
 
 /// Shows a report; that it cannot be shown changes nothing of what was done.
@@ -63,6 +70,16 @@ pub(crate) fn tell(report: &FenceReport, json: bool, able: bool) {
     if let Err(error) = render_report(report, json, able) {
         render::complain(&error);
     }
+}
+
+/// Shows what would be run.
+///
+/// # Errors
+/// Unknown node, or output that cannot be written.
+pub(crate) fn show_plan(config: &Config, node: &str, action: FenceAction, json: bool) -> Result<(), Error> {
+    let node = config.node(node)?;
+    let calls = plan(&node, action);
+    render::print(&if json { render::json(&calls)? } else { render::plan(node.name, action, &calls) })
 }
 
 /// What a report means to the caller of the program.

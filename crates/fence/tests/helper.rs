@@ -155,5 +155,5 @@ fn a_caller_that_is_killed_takes_its_fence_with_it() {
     helper.until("the device is asked", || hanging.exists());
     caller.kill().unwrap();
     caller.wait().unwrap();
-    helper.until("the fence has ended", || helper.bench.history().iter().any(|line| line == "outcome slow false"));
+    helper.until("the fence has ended", || helper.bench.history().iter().any(|line| line == "verdict slow false"));
 }

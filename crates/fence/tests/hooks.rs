@@ -3,9 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 mod bench;
+#[path = "hooks/keepalived.rs"]
+mod keepalived;
 #[path = "hooks/patroni.rs"]
 mod patroni;
 #[path = "hooks/repmgr.rs"]
 mod repmgr;
 #[path = "hooks/site.rs"]
 mod site;
+#[path = "hooks/systemd.rs"]
+mod systemd;

@@ -18,6 +18,8 @@ pub(super) struct RawLocal {
     node: Spanned<String>,
     postgres: Option<String>,
     record: Option<Spanned<String>>,
+    #[serde(default)]
+    stop: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -54,6 +56,8 @@ pub(crate) struct Local {
     pub(crate) node: String,
     /// How `psql` reaches the PostgreSQL of this host: a libpq connection string without a password.
     pub(crate) postgres: Option<String>,
+    /// The devices by which `fence self` stops what runs here.
+    pub(crate) stop: Vec<String>,
     /// The directory where callbacks write down who was the primary last.
     pub(crate) record: PathBuf,
 }
@@ -90,9 +94,9 @@ pub(super) fn check<'a>(
     local: Option<RawLocal>,
     clusters: BTreeMap<String, Spanned<RawCluster>>,
     allow: Vec<RawAllow>,
-    known: impl Iterator<Item = &'a String> + Clone,
+    (known, devices): (impl Iterator<Item = &'a String> + Clone, impl Iterator<Item = &'a String> + Clone),
 ) -> Result<Site, Problem> {
-    let local = local.map(check_local).transpose()?;
+    let local = local.map(|local| check_local(local, devices)).transpose()?;
     let mut site = Site { local, ..Site::default() };
     for (name, cluster) in clusters {
         check_name(&name, "clusters", cluster.span().start)?;
@@ -117,11 +121,19 @@ fn check_allow<'a>(raw: RawAllow, known: impl Iterator<Item = &'a String> + Clon
     Ok(Allow { user: raw.user.into_inner(), nodes, actions: raw.actions })
 }
 
-fn check_local(raw: RawLocal) -> Result<Local, Problem> {
+fn check_local<'a>(raw: RawLocal, devices: impl Iterator<Item = &'a String> + Clone) -> Result<Local, Problem> {
     check_name(raw.node.get_ref(), "local.node", raw.node.span().start)?;
     let record =
         raw.record.map_or_else(|| Ok(PathBuf::from(DEFAULT_RECORD)), |path| absolute("local.record", &path))?;
-    Ok(Local { node: raw.node.into_inner(), postgres: raw.postgres, record })
+    for device in &raw.stop {
+        if !devices.clone().any(|known| known == device.get_ref()) {
+            let words =
+                format!("no device {:?} under [devices]; {}", device.get_ref(), suggest(device.get_ref(), devices));
+            return Err(Problem::new(device.span().start, "local.stop", words));
+        }
+    }
+    let stop = raw.stop.into_iter().map(Spanned::into_inner).collect();
+    Ok(Local { node: raw.node.into_inner(), postgres: raw.postgres, stop, record })
 }
 
 fn check_cluster<'a>(

@@ -64,7 +64,7 @@ fn every_mistake_is_named_with_its_line_its_key_and_what_was_expected() {
         (
             "history = ",
             "histroy = ",
-            "1: histroy: unknown field `histroy`, expected one of `history`, `local`, `clusters`, `policy`, `nodes`, `devices`",
+            "1: histroy: unknown field `histroy`, expected one of `history`, `local`, `clusters`, `allow`, `policy`, `nodes`, `devices`",
         ),
         (
             "\"/var/lib/fence/history.jsonl\"",

@@ -5,12 +5,16 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bc_model::fencing::FenceReport;
+use bc_model::exit::Exit;
+use bc_model::fencing::{FenceAction, FenceReport};
 
 use super::HelperError;
 use super::request::{Outcome, Request, Response, SCHEMA};
+use crate::cli::Command;
+use crate::error::Error;
 use crate::order::Order;
 use crate::stop::Stop;
+use crate::verbs;
 
 /// Where the helper listens, unless `--via` or `FENCE_SOCKET` says otherwise.
 pub(crate) const SOCKET: &str = "/run/fence/fence.sock";
@@ -26,6 +30,26 @@ pub(crate) fn socket() -> Option<PathBuf> {
     }
     let path = std::env::var_os("FENCE_SOCKET").map_or_else(|| PathBuf::from(SOCKET), PathBuf::from);
     path.exists().then_some(path)
+}
+
+/// `off`, `on` and `status` with `--via`.
+///
+/// # Errors
+/// As [`carry`], and when the token cannot be read.
+pub(crate) fn ask(socket: &Path, command: &Command) -> Result<Exit, Error> {
+    let (order, json) = match command {
+        Command::Off(act) => (verbs::order(FenceAction::Off, act)?, act.json),
+        Command::On(act) => (verbs::order(FenceAction::On, act)?, act.json),
+        Command::Status { node: Some(node), json, .. } => {
+            (Order::new(node, FenceAction::Status, "asked through the helper"), *json)
+        }
+        // Nothing else has the option.
+        _ => return Ok(Exit::Usage),
+    };
+    let stop = Stop::on_signals().map_err(Error::Signals)?;
+    let report = carry(socket, &order, &stop)?;
+    verbs::tell(&report, json, true);
+    Ok(verbs::exit_of(&report))
 }
 
 /// Has the helper carry out `order`; waits for as long as it takes, or until somebody wants to stop.

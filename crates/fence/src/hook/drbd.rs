@@ -65,7 +65,7 @@ pub(super) fn answer(caller: &Caller, peer: &FencePeer) -> Result<u8, Problem> {
         return Err(Problem::said("DRBD's peer is this host, by the names in the configuration"));
     }
     // The peer's DRBD goes on in the kernel when its services are stopped: only its end or its isolation counts.
-    let report = caller.fence(node, &format!("DRBD lost the peer of resource {resource}"), Some(Grade::B))?;
+    let report = caller.fence(node, &format!("DRBD lost the peer of resource {resource}"), None, Some(Grade::B))?;
     if !report.confirmed || report.grade < Grade::B {
         unconfirmed(&report, true);
         return Ok(NOT_FENCED);

@@ -39,18 +39,24 @@ first=$!
 until_true 10 "Patroni of pg1 runs" eval "pgrep -P $first >$here/pg1.pid"
 pg1_is_primary() { [ "$(sql 5431 'SELECT pg_is_in_recovery()')" = f ]; }
 until_true 60 "pg1 is the primary" pg1_is_primary
-FENCE_CONFIG=$here/pg2.toml as_postgres patroni $here/pg2.yml >$here/patroni2.log 2>&1 &
+# The hooks of pg2 run as postgres, and ask the root helper.
+systemd-socket-activate --accept --inetd --listen $here/fence.sock $fence --config $here/pg2.toml serve >$here/serve.log 2>&1 &
+until_true 10 "the helper listens" test -S $here/fence.sock
+chmod 666 $here/fence.sock
+FENCE_SOCKET=$here/fence.sock FENCE_CONFIG=$here/pg2.toml as_postgres patroni $here/pg2.yml >$here/patroni2.log 2>&1 &
 recorded() { grep -q '"node":"pg1"' $here/pg1/primary/main && grep -q '"node":"pg1"' $here/pg2/primary/main; }
 until_true 60 "the callbacks of both have written pg1 down" recorded
 "#;
 
 #[test]
 fn patroni_promotes_only_after_the_old_primary_is_fenced() {
-    if !have("patroni", "patroni python3-pysyncobj") || !have("patroni_raft_controller", "patroni") {
+    if !have("patroni", "patroni python3-pysyncobj") || !have("systemd-socket-activate", "systemd") {
         return;
     }
     let site = Site::new();
     let Some(said) = site.fail_over(&SETUP.replace("@SNIPPET@", &site.snippet("patroni"))) else { return };
     assert_only_after_a_fence(&site, &said);
+    let history = std::fs::read_to_string(site.path("pg2/history.jsonl")).unwrap();
+    assert!(history.contains("(through fence serve)") && history.contains(r#""timeline":1"#), "{history}");
     assert!(site.recorded_primary("pg1").contains(r#""node":"pg1""#), "{}", site.recorded_primary("pg1"));
 }

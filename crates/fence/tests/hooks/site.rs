@@ -130,6 +130,10 @@ record = "{here}/{node}/primary"
 [clusters.main]
 nodes = ["pg1", "pg2"]
 names = {{ pg1 = ["1", "127.0.0.1:5431"], pg2 = ["2", "127.0.0.1:5432"] }}
+[[allow]]
+user = "postgres"
+nodes = ["pg1"]
+actions = ["off"]
 [nodes.pg1]
 levels = [["power"]]
 [nodes.pg2]
