@@ -108,6 +108,11 @@ impl Holder {
         self.wishes.insert(vip, Wish::Gone);
     }
 
+    /// Somebody else sees to `vip` from now on.
+    pub fn forget(&mut self, vip: &Vip) {
+        self.wishes.remove(vip);
+    }
+
     /// What to do, in order; empty if every wish is fulfilled.
     ///
     /// Removals come first, and all additions before the first announcement: announcements take time, and must not

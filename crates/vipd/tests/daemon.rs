@@ -13,6 +13,8 @@ mod death;
 mod instance;
 #[path = "daemon/managed.rs"]
 mod managed;
+#[path = "daemon/reload.rs"]
+mod reload;
 #[path = "daemon/surroundings.rs"]
 mod surroundings;
 #[path = "daemon/virtual_mac.rs"]

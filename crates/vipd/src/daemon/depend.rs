@@ -18,7 +18,7 @@ pub struct Dependencies {
     pub priority: Priority,
 }
 
-/// What `instance` depends on now.
+/// What `instance`, which `holds` its addresses or not, depends on now.
 #[must_use]
 pub fn judge(
     instance: &Instance,
@@ -26,14 +26,15 @@ pub fn judge(
     config: &Config,
     checks: &BTreeMap<Name, Verdict>,
     observed: &Observed,
+    holds: bool,
 ) -> Dependencies {
-    let mut faults = own_faults(vrrp, checks, observed);
+    let mut faults = own_faults(vrrp, checks, observed, holds);
     for member in fellows(instance, config) {
         let name = &member.name;
         if let Err(unready) = place::find(member, observed) {
             faults.push(format!("{name} of the sync group: {unready}"));
         }
-        let theirs = member.vrrp().map(|vrrp| own_faults(vrrp, checks, observed)).unwrap_or_default();
+        let theirs = member.vrrp().map(|vrrp| own_faults(vrrp, checks, observed, holds)).unwrap_or_default();
         faults.extend(theirs.into_iter().map(|fault| format!("{name} of the sync group: {fault}")));
     }
     let weights = weights(vrrp, checks, observed);
@@ -48,12 +49,14 @@ pub fn fellows<'c>(instance: &Instance, config: &'c Config) -> impl Iterator<Ite
     members.iter().filter(move |member| **member != name).filter_map(|member| config.instances.get(member))
 }
 
-fn own_faults(vrrp: &Vrrp, checks: &BTreeMap<Name, Verdict>, observed: &Observed) -> Vec<String> {
+fn own_faults(vrrp: &Vrrp, checks: &BTreeMap<Name, Verdict>, observed: &Observed, holds: bool) -> Vec<String> {
     let interfaces = vrrp.interfaces.iter().filter(|at| at.effect == Effect::Fault);
     let down = interfaces.filter(|at| !place::is_up(at.what.as_str(), observed));
     let mut faults: Vec<_> = down.map(|at| format!("interface {} is down", at.what)).collect();
     for at in &vrrp.checks {
         match (checks.get(&at.what).and_then(|verdict| verdict.up), at.effect) {
+            // A check that comes with a reload does not take away what is held until it has spoken.
+            (None, Effect::Fault | Effect::Weight(_)) if holds => {}
             (None, Effect::Fault | Effect::Weight(_)) => {
                 faults.push(format!("check {} runs for the first time", at.what))
             }
@@ -75,7 +78,8 @@ fn weights<'a>(
         .iter()
         .filter_map(move |at| Some((weight(at.effect)?, place::is_up(at.what.as_str(), observed))));
     let checks = vrrp.checks.iter().filter_map(move |at| {
-        Some((weight(at.effect)?, checks.get(&at.what).and_then(|verdict| verdict.up).unwrap_or(false)))
+        // A check that has not spoken weighs nothing.
+        Some((weight(at.effect)?, checks.get(&at.what).and_then(|verdict| verdict.up)?))
     });
     interfaces.chain(checks)
 }

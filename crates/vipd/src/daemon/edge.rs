@@ -164,6 +164,7 @@ impl Edge {
                 }
             }
             Effect::Carry(up) => self.carry(instance, *up, observed),
+            Effect::Adopt => self.adopt(instance, back),
             Effect::Renew => self.renew(instance, instance.anchor(clock::now())),
             Effect::Silence => self.silence(instance, observed),
             Effect::Retire(leased) => self.retire(leased),
@@ -342,6 +343,17 @@ impl Edge {
             if instance.holds() {
                 self.renew(instance, Some(at));
             }
+        }
+    }
+
+    /// Renews one lease before its addresses come under its guard, so that there is no gap between two guards.
+    fn adopt(&mut self, instance: &Instance, back: &mut Vec<Input<'static>>) {
+        let now = clock::now();
+        let term = instance.plan().and_then(|plan| plan.term(instance.anchor(now).unwrap_or(now)));
+        let (Some(dead_man), Some(term)) = (&mut self.dead_man, term) else { return };
+        self.leases.insert(instance.lease().0);
+        if let Err(error) = dead_man.renew(&[Lease { id: instance.lease(), term }], clock::now) {
+            back.push(Input::LeaseLost(error.to_string()));
         }
     }
 

@@ -85,6 +85,8 @@ pub enum Effect {
     Guard,
     /// Send an advertisement, now; if it is one of an Active router that holds, renew the lease with its term.
     Advertise(AdvertPriority),
+    /// Renew the lease at once, from now or from the last advertisement on: addresses that are there come under its guard.
+    Adopt,
     /// Renew the lease; with peers: to the term of the last advertisement.
     Renew,
     /// The kernel must no longer answer for its addresses when this is done.

@@ -67,6 +67,8 @@ pub struct Instance {
     holder: Holder,
     /// Whether the addresses are to be there.
     held: bool,
+    /// Whether it is to hold from the start what another instance of ours holds until now.
+    adopts: bool,
     /// What of the holder's work is left.
     work: VecDeque<holder::Effect>,
     /// When the addresses get their whole lifetime again, and from which on.
@@ -126,6 +128,7 @@ impl Instance {
             retiring: Vec::new(),
             holder: Holder::default(),
             held: false,
+            adopts: false,
             work: VecDeque::new(),
             prolong: None,
             announcer: Announcer::default(),
@@ -138,6 +141,23 @@ impl Instance {
             lease,
             brain,
         }
+    }
+
+    /// The same, for addresses that another instance of this daemon holds and gives up for it: it holds them as soon as it
+    /// begins, so that they are never gone.
+    #[must_use]
+    pub fn adopting(self) -> Self {
+        Self { adopts: true, ..self }
+    }
+
+    /// Leaves addresses to another instance, which holds them already: they are neither silenced nor removed here. Returns
+    /// them.
+    pub fn hand_on(&mut self, to_another: impl Fn(&Vip) -> bool) -> Vec<Vip> {
+        let (handed, kept) = std::mem::take(&mut self.vips).into_iter().partition(|vip| to_another(vip));
+        self.vips = kept;
+        self.leased = self.vips.iter().map(|vip| Leased::new(vip.net.addr(), vip.link)).collect();
+        self.leave(&handed);
+        handed
     }
 
     /// Takes one input, and puts what is to be done into `out`, in order.

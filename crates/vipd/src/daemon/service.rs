@@ -30,6 +30,7 @@ use crate::kernel;
 use crate::kernel::Observed;
 use crate::kernel::monitor::Monitor;
 use crate::kernel::netlink::Netlink;
+use crate::lease::Leased;
 
 mod calls;
 mod reload;
@@ -45,6 +46,8 @@ const WAITING: usize = 64;
 /// The daemon.
 pub struct Service {
     file: PathBuf,
+    /// Where it listens whatever the configuration says (`--socket`).
+    socket: Option<PathBuf>,
     config: Config,
     instances: BTreeMap<Name, Instance>,
     /// Instances that are no longer configured, until they have let go.
@@ -291,7 +294,8 @@ impl Service {
         for name in names {
             let Some(instance) = self.config.instances.get(&name) else { continue };
             let Mode::Vrrp(vrrp) = &instance.mode else { continue };
-            let depends = depend::judge(instance, vrrp, &self.config, &verdicts, &self.observed);
+            let holds = self.instances.get(&name).is_some_and(Instance::holds);
+            let depends = depend::judge(instance, vrrp, &self.config, &verdicts, &self.observed, holds);
             self.feed(now, &name, Input::Depends { faults: &depends.faults, priority: depends.priority });
         }
     }
@@ -351,6 +355,13 @@ impl Service {
                 // Writing a log must not hold up an announcement: what is told is told when all is done.
                 Effect::Report(what) => reports.push(what),
                 Effect::Answer(ticket, result) => self.reply(ticket, result),
+                // Another instance may guard them by now.
+                Effect::Retire(leased) => {
+                    let others = || self.instances.values().filter(|other| other.config().name != name);
+                    let guarded = |leased: &Leased| others().any(|other| other.leased().contains(leased));
+                    let unguarded: Vec<_> = leased.into_iter().filter(|leased| !guarded(leased)).collect();
+                    self.edge.retire(&unguarded);
+                }
                 effect => {
                     if matches!(effect, Effect::Announce(_)) {
                         self.renew_due();
@@ -379,6 +390,10 @@ impl Service {
         let active = StateName::Active.to_string();
         let (was, is) = (*from == active, *to == active);
         if was == is {
+            return;
+        }
+        if self.instances.contains_key(&instance.config().name) {
+            // It goes, and one of the same name has taken its place.
             return;
         }
         for fellow in depend::fellows(instance.config(), &self.config) {

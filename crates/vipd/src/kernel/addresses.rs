@@ -77,7 +77,9 @@ impl FromIterator<Address> for Addresses {
 
 impl Extend<Address> for Addresses {
     fn extend<I: IntoIterator<Item = Address>>(&mut self, addresses: I) {
-        addresses.into_iter().for_each(|address| drop(self.insert(address)));
+        for address in addresses {
+            let _ = self.insert(address);
+        }
     }
 }
 

@@ -15,18 +15,32 @@ pub struct Daemon<'h> {
     pub process: Process,
     directory: tempfile::TempDir,
     host: &'h Host,
+    socket: &'static str,
 }
 
 impl<'h> Daemon<'h> {
     /// Starts it, and waits until it answers.
     #[track_caller]
     pub fn start(host: &'h Host, config: &str) -> Self {
+        Self::start_with(host, config, &["--socket", "DIR/vipd.sock"])
+    }
+
+    /// The same with the socket that the configuration names, which must be `DIR/vipd.sock`.
+    #[track_caller]
+    pub fn start_without_socket(host: &'h Host, config: &str) -> Self {
+        Self::start_with(host, config, &[])
+    }
+
+    #[track_caller]
+    fn start_with(host: &'h Host, config: &str, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let at = |name: &str| directory.path().join(name);
-        fs::write(at("vipd.toml"), config.replace("DIR", directory.path().to_str().unwrap())).unwrap();
+        let name = directory.path().to_str().unwrap();
+        fs::write(directory.path().join("vipd.toml"), config.replace("DIR", name)).unwrap();
         let mut command = host.namespace.command(env!("CARGO_BIN_EXE_vipd"));
-        command.arg("run").arg("--config").arg(at("vipd.toml")).arg("--socket").arg(at("vipd.sock"));
-        let mut daemon = Self { process: Process::start(&mut command, &directory, "vipd.log"), directory, host };
+        command.arg("run").arg("--config").arg(directory.path().join("vipd.toml"));
+        command.args(arguments.iter().map(|argument| argument.replace("DIR", name)));
+        let process = Process::start(&mut command, &directory, "vipd.log");
+        let mut daemon = Self { process, directory, host, socket: "vipd.sock" };
         daemon.until("it answers", |daemon| daemon.events().iter().any(|event| event["event"] == "started"));
         daemon
     }
@@ -34,7 +48,7 @@ impl<'h> Daemon<'h> {
     /// Runs a verb that asks this daemon.
     pub fn vipd(&self, arguments: &str) -> Output {
         let mut command = self.host.namespace.command(env!("CARGO_BIN_EXE_vipd"));
-        command.args(arguments.split(' ')).arg("--socket").arg(self.directory.path().join("vipd.sock"));
+        command.args(arguments.split(' ')).arg("--socket").arg(self.directory.path().join(self.socket));
         command.output().unwrap()
     }
 
@@ -49,13 +63,19 @@ impl<'h> Daemon<'h> {
     pub fn events(&self) -> Vec<Value> {
         let mut command = std::process::Command::new("timeout");
         command.args(["0.3", env!("CARGO_BIN_EXE_vipd"), "events", "--recent", "--json", "--socket"]);
-        let output = command.arg(self.directory.path().join("vipd.sock")).output().unwrap();
+        let output = command.arg(self.directory.path().join(self.socket)).output().unwrap();
         String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Writes another configuration over its own.
     pub fn rewrite(&self, config: &str) {
-        fs::write(self.directory.path().join("vipd.toml"), config).unwrap();
+        let name = self.directory.path().to_str().unwrap();
+        fs::write(self.directory.path().join("vipd.toml"), config.replace("DIR", name)).unwrap();
+    }
+
+    /// It is asked at another socket in its directory from now on.
+    pub const fn listens_at(&mut self, socket: &'static str) {
+        self.socket = socket;
     }
 
     /// A file in its directory.

@@ -119,12 +119,22 @@ impl Instance {
         }
         if initialize {
             out.push(Effect::Listen);
+            if self.adopts {
+                out.push(Effect::Adopt);
+            }
             if !self.leased().is_empty() || self.admission() != Admission::All {
                 out.push(Effect::Guard);
             }
-            // Whatever a dead predecessor left must not answer while we are Backup.
-            self.release(observed, out);
-            self.ask_router(now, observed, vrrp::Input::Startup, out);
+            if self.adopts {
+                self.ask_router(now, observed, vrrp::Input::Startup, out);
+                // The election goes on from there: whoever is preferred preempts.
+                self.ask_router(now, observed, vrrp::Input::TakeOver, out);
+                self.adopts = false;
+            } else {
+                // Whatever a dead predecessor left must not answer while we are Backup.
+                self.release(observed, out);
+                self.ask_router(now, observed, vrrp::Input::Startup, out);
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use vrrp::StepDown;
 
 use super::place::Place;
-use super::{CHUNK, Effect, Instance, Observed, Vip, What, holder};
+use super::{CHUNK, Effect, Instance, Leased, Observed, Vip, What, holder};
 
 impl Instance {
     /// The addresses are to be there.
@@ -21,10 +21,24 @@ impl Instance {
             out.push(Effect::Carry(true));
         }
         self.announcer.begin(now);
-        let there = |vip: &&Vip| observed.addresses.get(vip.link, vip.net).is_some();
-        self.announcer.placed(self.vips.iter().filter(there).map(|vip| vip.net.addr()));
+        let is_there = |vip: &&Vip| observed.addresses.get(vip.link, vip.net).is_some();
+        let there: Vec<_> = self.vips.iter().filter(is_there).cloned().collect();
+        self.announcer.placed(there.iter().map(|vip| vip.net.addr()));
         self.plan_work(observed);
-        self.prolong = self.next_prolongation(now);
+        // What is there may have the lifetime of another lease.
+        self.prolong = self.next_prolongation(now).map(|next| if there.is_empty() { next } else { (now, 0) });
+        if self.plan.is_none() && !there.is_empty() {
+            out.push(Effect::Prolong(there));
+        }
+    }
+
+    /// Addresses are another instance's from now on: nothing is to be done about them here.
+    pub(super) fn leave(&mut self, vips: &[Vip]) {
+        for vip in vips {
+            self.holder.forget(vip);
+            let leased = Leased::new(vip.net.addr(), vip.link);
+            self.retiring.retain(|retiring| *retiring != leased);
+        }
     }
 
     /// The addresses must not be there: silent at once, removed soon.

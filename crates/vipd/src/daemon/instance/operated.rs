@@ -95,7 +95,7 @@ impl Instance {
             return;
         };
         if force {
-            return self.hold(now, observed, ticket, out);
+            return self.hold(now, observed, ticket, "acquired on request", out);
         }
         let ours: Vec<_> = observed.links.iter().filter_map(|link| link.mac).collect();
         out.push(Effect::ListenFor(self.vips.iter().map(|vip| vip.net.addr()).collect()));
@@ -107,11 +107,11 @@ impl Instance {
         self.tick_managed(now, observed, out);
     }
 
-    fn hold(&mut self, now: Instant, observed: &Observed, ticket: Option<Ticket>, out: &mut Vec<Effect>) {
+    fn hold(&mut self, now: Instant, observed: &Observed, ticket: Option<Ticket>, reason: &str, out: &mut Vec<Effect>) {
         let lease = self.plan.map(|plan| (plan.renew_every, plan.silent_within));
         self.brain = Brain::Managed(Managed::Held(Held::new(now, lease, ticket)));
         self.acquire(now, observed, out);
-        self.transition(now, StateName::Backup, StateName::Active, "acquired on request".to_owned(), out);
+        self.transition(now, StateName::Backup, StateName::Active, reason.to_owned(), out);
         if self.work.is_empty() {
             self.settled(out);
         }
@@ -125,7 +125,7 @@ impl Instance {
                 Err(_) => {}
                 Ok(Verdict::Free) => {
                     let ticket = probing.ticket;
-                    self.hold(now, observed, ticket, out);
+                    self.hold(now, observed, ticket, "acquired on request", out);
                 }
                 Ok(Verdict::InUse(claim)) => {
                     let ticket = probing.ticket;
@@ -200,6 +200,11 @@ impl Instance {
             (Managed::Probing(_), Some(_)) => {
                 let reason = self.waiting_for.clone().unwrap_or_default();
                 self.withdraw(now, observed, Managed::Released, &reason, out);
+            }
+            (Managed::Released, None) if self.adopts => {
+                self.adopts = false;
+                out.push(Effect::Adopt);
+                self.hold(now, observed, None, "held before the configuration changed", out);
             }
             (Managed::Parked, None) => self.begin_to_hold(now, observed, None, false, out),
             (Managed::Released | Managed::Parked, Some(_))

@@ -10,16 +10,18 @@ use super::{Brain, Effect, Instance, LeasePlan, Leased, Limiter, Mode, Observed,
 impl Instance {
     /// Takes another configuration of the same instance, and keeps its state.
     ///
-    /// Addresses that are in both stay; the others come or go.
+    /// Addresses that are in both stay; the others come or go. What is `held_elsewhere` is another instance's.
     pub fn reconfigure(
         &mut self,
         now: Instant,
         observed: &Observed,
         config: config::Instance,
         plan: Option<LeasePlan>,
+        held_elsewhere: impl Fn(&Vip) -> bool,
         out: &mut Vec<Effect>,
     ) {
-        let before = std::mem::take(&mut self.vips);
+        let (before, leased) = (std::mem::take(&mut self.vips), self.leased().to_vec());
+        let prolong = self.prolong.filter(|_| plan == self.plan);
         let restarts = self.restores.clone();
         self.restores = if config.restore_limit == self.config.restore_limit {
             restarts
@@ -33,19 +35,29 @@ impl Instance {
         if let Ok(place) = place::find(&self.config, observed) {
             self.settle(place);
         }
-        for gone in before.iter().filter(|vip| !self.vips.contains(vip)) {
-            self.holder.release(gone.clone());
-            self.retiring.push(Leased::new(gone.net.addr(), gone.link));
+        let gone: Vec<_> = before.iter().filter(|vip| !self.vips.contains(vip)).collect();
+        for gone in gone {
+            if held_elsewhere(gone) {
+                self.leave(std::slice::from_ref(gone));
+            } else {
+                self.holder.release(gone.clone());
+                self.retiring.push(Leased::new(gone.net.addr(), gone.link));
+            }
+        }
+        if self.held {
+            out.push(Effect::Adopt);
+            self.vips.iter().for_each(|vip| self.holder.hold(vip.clone()));
         }
         if !self.leased().is_empty() {
             out.push(Effect::Guard);
-        }
-        if self.held {
-            self.vips.iter().for_each(|vip| self.holder.hold(vip.clone()));
-            out.push(Effect::Renew);
+        } else if !leased.is_empty() {
+            out.push(Effect::Retire(leased));
+            // And the kernel is to keep them for ever.
+            out.push(Effect::Prolong(self.vips.iter().filter(|vip| before.contains(vip)).cloned().collect()));
         }
         self.plan_work(observed);
-        self.prolong = self.next_prolongation(now);
+        // Addresses that come from elsewhere may have little of their lifetime left.
+        self.prolong = prolong.or_else(|| self.next_prolongation(now).map(|_| (now, 0)));
         self.govern(now, observed, out);
     }
 

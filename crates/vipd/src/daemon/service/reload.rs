@@ -1,24 +1,29 @@
 //! From the configuration that is to the one that is to be: only what differs changes.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Instant;
 
+use ipnet::IpNet;
+
 use super::Service;
 use crate::clock;
-use crate::config::{self, Change, Config, How, Name};
+use crate::config::{self, Change, Config, How, Mode, Name};
 use crate::daemon::check;
+use crate::daemon::control::Listener;
 use crate::daemon::effect::Input;
 use crate::daemon::event::What;
 use crate::daemon::instance::Instance;
 use crate::daemon::metrics::Server;
-use crate::lease::{LeaseId, LeasePlan};
+use crate::holder::Vip;
+use crate::lease::{LeaseId, LeasePlan, Leased};
 
 impl Service {
     /// Reads the file again; all of it is taken, or nothing.
     pub(super) fn reload(&mut self) -> Result<usize, String> {
         self.watchdog.reloading();
         let loaded = Config::load(&self.file).map_err(|error| error.to_string());
-        let result = match loaded {
+        let result = match loaded.and_then(|config| self.rebind(&config).map(|()| config)) {
             Ok(config) => {
                 let changes = self.change_to(config);
                 self.report(None, What::Reloaded { changes });
@@ -33,10 +38,24 @@ impl Service {
         result
     }
 
+    /// Listens where the new configuration says; where it does not say otherwise, or `--socket` does, nothing changes.
+    fn rebind(&mut self, config: &Config) -> Result<(), String> {
+        let path = &config.control.socket;
+        if self.socket.is_some() || *path == self.config.control.socket {
+            return Ok(());
+        }
+        let listener = Listener::open(path, &config.control, self.calls.0.clone());
+        self.listener = Some(listener.map_err(|error| format!("control socket {}: {error}", path.display()))?);
+        Ok(())
+    }
+
+    /// Whoever begins or grows comes before whoever ends or shrinks, and takes over from him what he holds: an address that
+    /// stays is guarded by a lease that runs, and configured, all the time.
     pub(super) fn change_to(&mut self, config: Config) -> usize {
         let now = clock::now();
         let changes = config::diff(&self.config, &config);
         self.config = config;
+        let (mut ending, mut beginning, mut reshaping) = (Vec::new(), Vec::new(), Vec::new());
         for change in &changes {
             match change {
                 Change::Hook(hook) => self.hook.set(hook.clone()),
@@ -59,15 +78,15 @@ impl Service {
                         handle.abort();
                     }
                 }
-                Change::Stop { name, .. } => self.retire(now, name),
+                Change::Stop { name, .. } => ending.extend(self.instances.remove(name)),
                 Change::Instance(change) => match change.how {
-                    How::InPlace => self.reshape(now, &change.from, &change.to),
+                    How::InPlace => reshaping.push(change),
                     How::Restart => {
-                        self.retire(now, &change.from);
-                        self.begin(&change.to, now);
+                        ending.extend(self.instances.remove(&change.from));
+                        beginning.push(&change.to);
                     }
                 },
-                Change::Start(instance) => self.begin(instance, now),
+                Change::Start(instance) => beginning.push(instance),
                 Change::Metrics(listen) => {
                     self.metrics = None;
                     match listen.map(|listen| Server::open(listen, self.calls.0.clone())).transpose() {
@@ -81,30 +100,85 @@ impl Service {
                 Change::SetSyncGroup(_) | Change::RemoveSyncGroup(_) => {}
             }
         }
+        let holders = self.instances.values().chain(&ending).filter(|instance| instance.holds());
+        let held: BTreeSet<_> = holders.flat_map(Instance::vips).map(|vip| (vip.dev.clone(), vip.net)).collect();
+        for instance in beginning {
+            let dev = instance.interface.to_string();
+            let is_held = |net: IpNet| held.contains(&(dev.clone(), net));
+            // A managed address that is new must be asked for first; an election needs no more than an heir.
+            let adopts = match instance.mode {
+                Mode::Managed => instance.held().all(is_held),
+                Mode::Vrrp(_) => instance.held().any(is_held),
+            };
+            self.begin(instance, adopts, now);
+        }
+        // A name may be another's until it has been reshaped.
+        let mut reshaped: Vec<_> = Vec::new();
+        for change in reshaping {
+            reshaped.extend(self.instances.remove(&change.from).map(|instance| (instance, &change.to)));
+        }
+        self.reshape(now, reshaped);
+        for instance in ending {
+            self.retire(now, instance);
+        }
         self.look_around(now);
         changes.len()
     }
 
-    pub(super) fn begin(&mut self, instance: &config::Instance, now: Instant) {
+    fn begin(&mut self, instance: &config::Instance, adopts: bool, now: Instant) {
         let plan = self.plan(instance);
         let lease = LeaseId(self.next_lease);
         self.next_lease = self.next_lease.checked_add(1).unwrap_or(NonZeroU32::MIN);
-        self.instances.insert(instance.name.clone(), Instance::new(instance.clone(), plan, lease, now));
+        let begun = Instance::new(instance.clone(), plan, lease, now);
+        self.instances.insert(instance.name.clone(), if adopts { begun.adopting() } else { begun });
+        if adopts {
+            self.feed(now, &instance.name, Input::Observed);
+        }
     }
 
-    pub(super) fn reshape(&mut self, now: Instant, from: &Name, to: &config::Instance) {
-        let plan = self.plan(to);
-        let Some(mut instance) = self.instances.remove(from) else { return };
-        let mut effects = Vec::new();
-        instance.reconfigure(now, &self.observed, to.clone(), plan, &mut effects);
-        self.instances.insert(to.name.clone(), instance);
-        self.carry_out(now, &to.name, &mut effects);
+    fn reshape(&mut self, now: Instant, mut instances: Vec<(Instance, &config::Instance)>) {
+        // Those that hold, with all that they are to hold: each knows what it need not let go of.
+        let holders = instances.iter().filter(|(instance, _)| instance.holds());
+        let coming: Vec<_> = holders.map(|(_, to)| (to.name.clone(), to.interface.to_string(), *to)).collect();
+        let mut work = Vec::new();
+        for (instance, to) in &mut instances {
+            let plan = self.plan(to);
+            let mut effects = Vec::new();
+            let held_elsewhere = |vip: &Vip| {
+                let comes = |(name, dev, other): &(Name, String, &config::Instance)| {
+                    *name != to.name && *dev == vip.dev && other.held().any(|net| net == vip.net)
+                };
+                coming.iter().any(comes) || self.is_held(vip)
+            };
+            instance.reconfigure(now, &self.observed, (*to).clone(), plan, held_elsewhere, &mut effects);
+            work.push((to.name.clone(), effects));
+        }
+        for (instance, to) in instances {
+            self.instances.insert(to.name.clone(), instance);
+        }
+        for (name, mut effects) in work {
+            self.carry_out(now, &name, &mut effects);
+        }
         self.drain(now);
     }
 
-    pub(super) fn retire(&mut self, now: Instant, name: &Name) {
-        self.feed(now, name, Input::Stop);
-        self.leaving.extend(self.instances.remove(name));
+    /// Lets an instance go, but for the addresses that another one holds by now.
+    fn retire(&mut self, now: Instant, mut instance: Instance) {
+        let handed = instance.hand_on(|vip| self.is_held(vip));
+        let guarded = |leased: &Leased| self.instances.values().any(|other| other.leased().contains(leased));
+        let leased = handed.iter().map(|vip| Leased::new(vip.net.addr(), vip.link));
+        let unguarded: Vec<_> = leased.filter(|leased| !guarded(leased)).collect();
+        self.edge.retire(&unguarded);
+        let mut effects = Vec::new();
+        instance.handle(now, &self.observed, Input::Stop, &mut effects);
+        self.carry_out_for(now, &mut instance, &mut effects);
+        self.leaving.push(instance);
+        self.drain(now);
+    }
+
+    /// Whether an instance holds that very address.
+    fn is_held(&self, vip: &Vip) -> bool {
+        self.instances.values().any(|instance| instance.holds() && instance.vips().contains(vip))
     }
 
     pub(super) fn plan(&self, instance: &config::Instance) -> Option<LeasePlan> {

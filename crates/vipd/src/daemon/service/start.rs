@@ -65,10 +65,11 @@ impl Service {
             signals,
             watchdog: Watchdog::from_environment(clock::now()),
             file,
+            socket,
             config: Config::default(),
         };
         service.sweep(&config)?;
-        service.listen(&config, socket)?;
+        service.listen(&config)?;
         let switches_user = config.checks.values().any(|check| check.user.is_some());
         privilege::drop_others(switches_user).map_err(DaemonError::Privilege)?;
         if let Some(missing) = missing.filter(|_| with_lease) {
@@ -95,8 +96,8 @@ impl Service {
         Ok(())
     }
 
-    fn listen(&mut self, config: &Config, socket: Option<PathBuf>) -> Result<(), DaemonError> {
-        let path = socket.unwrap_or_else(|| config.control.socket.clone());
+    fn listen(&mut self, config: &Config) -> Result<(), DaemonError> {
+        let path = self.socket.clone().unwrap_or_else(|| config.control.socket.clone());
         let listener = Listener::open(&path, &config.control, self.calls.0.clone());
         let failed = |source| DaemonError::Socket { path, source };
         self.listener = Some(listener.map_err(failed)?);
