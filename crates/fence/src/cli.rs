@@ -53,6 +53,9 @@ pub(crate) enum Command {
         /// Print a report as JSON, a list of them without NODE
         #[arg(long)]
         json: bool,
+        /// A grade of proof that must be reached to count as off, beyond policy: A, B, C, D or E
+        #[arg(long, value_name = "GRADE")]
+        require: Option<Grade>,
     },
     /// Ask every device whether it could do its work; changes nothing
     Check {

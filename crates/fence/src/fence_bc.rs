@@ -166,7 +166,11 @@ impl Asked<'_> {
 
     fn status(&self, target: &str) -> Result<u8, Error> {
         let reports = verbs::ask(self.config, Some(target), self.stop)?;
-        let state = reports.first().map_or(NodeState::Unknown, |report| report.state);
+        // An off that is proven worse than policy wants is none that a cluster manager may build on.
+        let state = reports.first().map_or(NodeState::Unknown, |report| match report.state {
+            NodeState::Off if !report.is_off() => NodeState::Unknown,
+            state => state,
+        });
         render::print(&format!("Status: {}\n", state.as_str().to_ascii_uppercase()))?;
         Ok(match state {
             NodeState::On => DONE,

@@ -124,7 +124,9 @@ fn answer(file: &Path, stream: &UnixStream, peer: u32, stop: &Stop) -> Result<Fe
     let by = format!("{user}@{} (through fence serve)", caller::host());
     let order = Order { by, token, require, ..Order::new(&node, action, &reason) };
     let report = match action {
-        FenceAction::Status => verbs::ask(&config, Some(&node), stop).map(|mut reports| reports.swap_remove(0)),
+        FenceAction::Status => {
+            verbs::ask_for(&config, Some(&node), order.require, stop).map(|mut reports| reports.swap_remove(0))
+        }
         FenceAction::Off | FenceAction::On => verbs::carry(&config, &order, stop),
     };
     report.map_err(|error| error.to_string())

@@ -369,7 +369,6 @@ impl Request<'_> {
                 seconds(limit)
             ));
         };
-        let call = Call { action: Action::from(action), node, limit, waiting: &waiting, stop: self.means.stop };
         let begun = self.means.clock.now();
         let may = match action {
             FenceAction::Status => Ok(()),
@@ -390,6 +389,13 @@ impl Request<'_> {
             self.refused = Some(why);
             return NodeState::Unknown;
         }
+        // What the ledger took (the disk, the right command) is the device's time too; something is left to act in.
+        let used = self.means.clock.now().saturating_sub(begun);
+        let limit = match action {
+            FenceAction::Status => limit,
+            FenceAction::Off | FenceAction::On => limit.saturating_sub(used).max(device.timeout / LAST_LOOK_SHARE),
+        };
+        let call = Call { action: Action::from(action), node, limit, waiting: &waiting, stop: self.means.stop };
         let Answer { state, obeyed, at_most, detail } = agent.call(&call);
         let took = self.means.clock.now().saturating_sub(begun);
         self.spend(level, device, took);

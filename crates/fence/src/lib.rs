@@ -97,7 +97,7 @@ fn run(cli: &Cli) -> Result<Exit, Error> {
     match &cli.command {
         Command::Off(act) => verbs::act(&config, FenceAction::Off, act, &stop),
         Command::On(act) => verbs::act(&config, FenceAction::On, act, &stop),
-        Command::Status { node, json, .. } => verbs::status(&config, node.as_deref(), *json, &stop),
+        Command::Status { node, json, require, .. } => verbs::status(&config, node.as_deref(), *require, *json, &stop),
         Command::Check { json } => verbs::check(&config, *json, &stop),
         Command::Drill(drill) => drill::run(&config, drill, &stop),
         Command::Confirm(confirm) => verbs::confirm(&config, confirm, &stop),

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use bc_model::exit::Exit;
 use bc_model::fencing::{
-    CheckReport, DeviceCheck, FenceAction, FenceIntent, FenceReport, HistoryLine, NodeState, SeenToken, Token,
+    CheckReport, DeviceCheck, FenceAction, FenceIntent, FenceReport, Grade, HistoryLine, NodeState, SeenToken, Token,
     TokenError,
 };
+use jiff::SignedDuration;
 
 use crate::agent::{Action, Answer, Call};
 use crate::cli::{Act, Confirm};
@@ -142,7 +143,7 @@ pub(crate) fn tokens(config: &Config, node: Option<&str>, raise: Option<&str>) -
 /// # Errors
 /// When there is none.
 pub(crate) fn token(given: &str) -> Result<Token, Error> {
-    if let Ok(token) = given.parse() {
+    if let Some(token) = immediate(given) {
         return Ok(token);
     }
     let problem = |problem: String| Error::Token { file: given.to_owned(), problem };
@@ -157,6 +158,13 @@ pub(crate) fn token(given: &str) -> Result<Token, Error> {
         json if json.starts_with('{') => serde_json::from_str(json).map_err(|error| problem(error.to_string())),
         text => text.parse().map_err(|error: TokenError| problem(error.to_string())),
     }
+}
+
+/// A token in full. Instead of the time when it expires, `+DURATION` counts from now: for a caller that starts `fence` itself.
+fn immediate(given: &str) -> Option<Token> {
+    let Some((rest, length)) = given.rsplit_once("/+") else { return given.parse().ok() };
+    let expires = timestamp().checked_add(length.parse::<SignedDuration>().ok()?).ok()?;
+    format!("{rest}/{expires}").parse().ok()
 }
 
 /// `fence verify-history`.
@@ -206,8 +214,14 @@ fn plan(node: &Node<'_>, action: FenceAction) -> Vec<PlannedCall> {
 ///
 /// # Errors
 /// Unknown node, or output that cannot be written.
-pub(crate) fn status(config: &Config, node: Option<&str>, json: bool, stop: &Stop) -> Result<Exit, Error> {
-    let reports = ask(config, node, stop)?;
+pub(crate) fn status(
+    config: &Config,
+    node: Option<&str>,
+    require: Option<Grade>,
+    json: bool,
+    stop: &Stop,
+) -> Result<Exit, Error> {
+    let reports = ask_for(config, node, require, stop)?;
     let text = match (json, node, &reports[..]) {
         (true, Some(_), [one]) => render::json(one)?,
         (true, ..) => render::json(&reports)?,
@@ -222,8 +236,22 @@ pub(crate) fn status(config: &Config, node: Option<&str>, json: bool, stop: &Sto
 /// # Errors
 /// Unknown node.
 pub(crate) fn ask(config: &Config, node: Option<&str>, stop: &Stop) -> Result<Vec<FenceReport>, Error> {
+    ask_for(config, node, None, stop)
+}
+
+/// The same, where a grade beyond policy must be reached to count as off.
+///
+/// # Errors
+/// Unknown node.
+pub(crate) fn ask_for(
+    config: &Config,
+    node: Option<&str>,
+    require: Option<Grade>,
+    stop: &Stop,
+) -> Result<Vec<FenceReport>, Error> {
     let names: Vec<&str> = node.map_or_else(|| config.nodes.keys().map(String::as_str).collect(), |node| vec![node]);
-    let nodes = names.into_iter().map(|name| config.node(name)).collect::<Result<Vec<_>, _>>()?;
+    let mut nodes = names.into_iter().map(|name| config.node(name)).collect::<Result<Vec<_>, _>>()?;
+    nodes.iter_mut().for_each(|node| node.need = request::raised(node.need, require));
     let by = caller::name();
     let ask = |node: &Node<'_>| {
         let question = FenceIntent {

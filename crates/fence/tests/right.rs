@@ -58,6 +58,9 @@ fn a_token_may_come_from_a_file_as_text_or_json_and_what_is_none_is_a_usage_erro
     bench.fence(&off("pg1", text.to_str().unwrap())).expect_code(0);
     let report = bench.fence(&off("pg1", json.to_str().unwrap())).expect_code(0).report();
     assert_eq!(report.token, Some(parsed));
+    let report = bench.fence(&off("pg1", "7446/4/18/b/+10m")).expect_code(0).report();
+    assert!(report.token.is_some_and(|token| token.expires > report.at), "ten minutes from now");
+    bench.fence(&off("pg1", "7446/4/18/b/+0s")).expect_code(3);
     for bad in ["7446/4/17/a", "/nonexistent"] {
         let said = bench.fence(&off("pg1", bad)).expect_code(2);
         assert!(said.stderr.contains(&format!("token {bad}: ")), "{said:?}");

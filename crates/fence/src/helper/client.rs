@@ -40,8 +40,9 @@ pub(crate) fn ask(socket: &Path, command: &Command) -> Result<Exit, Error> {
     let (order, json) = match command {
         Command::Off(act) => (verbs::order(FenceAction::Off, act)?, act.json),
         Command::On(act) => (verbs::order(FenceAction::On, act)?, act.json),
-        Command::Status { node: Some(node), json, .. } => {
-            (Order::new(node, FenceAction::Status, "asked through the helper"), *json)
+        Command::Status { node: Some(node), json, require, .. } => {
+            let order = Order::new(node, FenceAction::Status, "asked through the helper");
+            (Order { require: *require, ..order }, *json)
         }
         // Nothing else has the option.
         _ => return Ok(Exit::Usage),
