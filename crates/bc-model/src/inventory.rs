@@ -11,6 +11,7 @@ mod units;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::fencing::Grade;
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -174,6 +175,8 @@ pub struct Policy {
     /// The same in time: how old the last commit may be that the standby has.
     #[serde(with = "units::optional_duration")]
     pub allowed_loss_time: Option<Duration>,
+    /// The grade of proof that a fence must reach; without it, what the policy of `fence` says (B, or D while the host answers).
+    pub fence_grade: Option<Grade>,
     /// What a switchover does about a standby that is further behind than [`Policy::maximum_lag`].
     pub when_behind: WhenBehind,
 }
@@ -196,6 +199,7 @@ impl Default for Policy {
             minimum_free: Bytes(256 << 20),
             allowed_loss: None,
             allowed_loss_time: None,
+            fence_grade: None,
             when_behind: WhenBehind::default(),
         }
     }

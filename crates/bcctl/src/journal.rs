@@ -242,7 +242,7 @@ fn operation_id(at: Timestamp, intent: Intent) -> String {
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
 
 /// The time in an id, or in the name of a journal.
-fn stamp(id: &str) -> Option<Timestamp> {
+pub(crate) fn stamp(id: &str) -> Option<Timestamp> {
     let (stamp, _) = id.split_once('-')?;
     jiff::civil::DateTime::strptime(STAMP, stamp)
         .ok()?

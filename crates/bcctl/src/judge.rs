@@ -88,10 +88,10 @@ pub(crate) fn judge(expect: &Expect, outputs: &[Output]) -> Verdict {
             spoken(output, output.succeeded() && first.trim() == "t", rest)
         }
         (Expect::FencedOff, [output]) => match json::<FenceReport>(output) {
-            Ok(report) if report.confirmed && report.state == NodeState::Off => {
+            Ok(report) if report.is_off() => {
                 let by = report.evidence.iter().rev().find(|call| call.state == NodeState::Off);
                 let words = match by {
-                    Some(call) => format!("{} is off, {} says", report.node, call.device),
+                    Some(call) => format!("{} is off, {} says (grade {})", report.node, call.device, report.grade),
                     None => format!("{} is off", report.node),
                 };
                 Verdict::True(Evidence { words, facts: BTreeMap::new() })
@@ -100,6 +100,7 @@ pub(crate) fn judge(expect: &Expect, outputs: &[Output]) -> Verdict {
                 let last = report.evidence.last().map(|call| format!(": {}: {}", call.device, call.detail));
                 let state = match report.state {
                     NodeState::On => "on",
+                    NodeState::Off if report.grade < report.required => "off, but not proven well enough",
                     NodeState::Off => "off, not confirmed",
                     NodeState::Unknown => "unknown",
                 };

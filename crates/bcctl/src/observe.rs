@@ -83,6 +83,12 @@ impl Observation {
         self.postgresql(inventory, place).and_then(|server| server.sql.as_ref())
     }
 
+    /// The identity of the cluster, if any server told it.
+    pub(crate) fn system_identifier(&self, inventory: &Inventory) -> Option<String> {
+        let told = Place::BOTH.into_iter().find_map(|place| self.sql(inventory, place));
+        told.map(|sql| sql.system_identifier.clone())
+    }
+
     /// The GoCD server of a place, if its host answered.
     pub(crate) fn gocd(&self, inventory: &Inventory, place: Place) -> Option<&GocdFacts> {
         self.host(place.gocd(inventory)).and_then(|host| host.gocd.as_ref())

@@ -25,6 +25,9 @@ pub(crate) struct Decision {
     pub(crate) to: Place,
     /// The timeline that the promotion ends.
     pub(crate) timeline: u32,
+    /// The identity of the cluster, for the right to fence; unknown if no server answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) system_identifier: Option<String>,
     /// Nodes that are turned off first.
     pub(crate) fence: Vec<String>,
     /// Nodes that are turned on first.
@@ -170,6 +173,7 @@ fn decide(site: &Site<'_>, intent: Intent, operation: &str) -> (Decision, Vec<St
         intent,
         to,
         timeline,
+        system_identifier: seen.system_identifier(inventory),
         fence: Vec::new(),
         power_on: Vec::new(),
         reseed: None,

@@ -3,15 +3,37 @@
 use bc_model::inventory::Inventory;
 
 use super::{Command, quote};
+use crate::journal;
 use crate::judge::{Check, Expect};
+use crate::plan::Decision;
 
 fn fence(inventory: &Inventory, arguments: &str) -> Command {
     Command::here(format!("FENCE_CONFIG={} fence {arguments}", quote(&inventory.fencing.config)))
 }
 
-/// Turns `node` off; status 0 only when it was asked again and answered off.
-pub(crate) fn off(inventory: &Inventory, node: &str, reason: &str) -> Command {
-    fence(inventory, &format!("off {} --reason {} --json", quote(node), quote(reason)))
+/// Turns `node` off; status 0 only when it was asked again and answered off, proven as well as policy wants.
+///
+/// The request carries the right to fence: a request of an older operation, or of this one after the promotion of another, is
+/// refused. Nobody races with an operator, so the node's delay is left out.
+pub(crate) fn off(inventory: &Inventory, decision: &Decision, node: &str) -> Command {
+    let reason = format!("bcctl {}", decision.operation);
+    let token = token(decision).map(|token| format!(" --token {}", quote(&token))).unwrap_or_default();
+    let (node, reason, require) = (quote(node), quote(&reason), require(inventory));
+    fence(inventory, &format!("off {node} --reason {reason}{token}{require} --no-delay --json"))
+}
+
+/// `SYSTEM-IDENTIFIER/TIMELINE/EPOCH/ID/EXPIRES` of an operation, if the cluster's identity was seen.
+fn token(decision: &Decision) -> Option<String> {
+    let Decision { system_identifier, timeline, operation, .. } = decision;
+    let epoch = journal::stamp(operation)?.as_second();
+    // A resumed operation has the same rank; its time begins when the command does, which nobody can hold up on the way.
+    let timeline = (*timeline > 0).then_some(timeline)?;
+    Some(format!("{}/{timeline}/{epoch}/{operation}/+10m", system_identifier.as_ref()?))
+}
+
+/// What the policy of the site wants beyond that of `fence`.
+fn require(inventory: &Inventory) -> String {
+    inventory.policy.fence_grade.map(|grade| format!(" --require {grade}")).unwrap_or_default()
 }
 
 /// Turns `node` on.
@@ -21,7 +43,7 @@ pub(crate) fn on(inventory: &Inventory, node: &str, reason: &str) -> Command {
 
 /// Asks for the state of `node`.
 pub(crate) fn status(inventory: &Inventory, node: &str) -> Command {
-    fence(inventory, &format!("status {} --json", quote(node)))
+    fence(inventory, &format!("status {}{} --json", quote(node), require(inventory)))
 }
 
 /// Asks every device whether it would work.
@@ -32,4 +54,40 @@ pub(crate) fn check(inventory: &Inventory) -> Command {
 /// Whether `node` is off.
 pub(crate) fn is_off(inventory: &Inventory, node: &str) -> Check {
     Check { commands: vec![status(inventory, node)], expect: Expect::FencedOff }
+}
+
+#[cfg(test)]
+mod tests {
+    use bc_model::fencing::{Grade, Token};
+    use bc_model::journal::Intent;
+
+    use super::*;
+    use crate::command::At;
+    use crate::observe::tests::inventory;
+    use crate::place::Place;
+
+    #[test]
+    fn a_fence_carries_the_right_of_its_operation_and_the_grade_of_the_site() {
+        let mut inventory = inventory();
+        let decision = Decision {
+            operation: "20261121T203000Z-failover".to_owned(),
+            intent: Intent::Failover,
+            to: Place::Away,
+            timeline: 4,
+            system_identifier: Some("7300000000000000001".to_owned()),
+            fence: vec![],
+            power_on: vec![],
+            reseed: None,
+        };
+        let token = token(&decision).expect("a token");
+        assert_eq!(token, "7300000000000000001/4/1795293000/20261121T203000Z-failover/+10m");
+        let absolute: Token = token.replace("+10m", "2026-11-21T20:40:00Z").parse().expect("fence reads it");
+        assert_eq!(absolute.rank(), (4, 1_795_293_000));
+        inventory.policy.fence_grade = Some(Grade::A);
+        let command = off(&inventory, &decision, "pg1");
+        assert_eq!(command.at, At::Operator);
+        assert!(command.script.contains(&format!("--token {token}")), "{}", command.script);
+        assert!(command.script.contains(" --require A "), "{}", command.script);
+        assert!(status(&inventory, "pg1").script.contains("status pg1 --require A --json"));
+    }
 }

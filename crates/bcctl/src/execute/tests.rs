@@ -32,6 +32,7 @@ fn decision(intent: Intent) -> Decision {
         intent,
         to,
         timeline: 1,
+        system_identifier: None,
         fence: names(fence),
         power_on: names(power_on),
         reseed,

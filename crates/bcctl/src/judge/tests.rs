@@ -45,6 +45,9 @@ fn off_is_believed_only_when_it_is_confirmed() {
     assert!(holds(&Expect::FencedOff, report(NodeState::Off, true)));
     assert!(!holds(&Expect::FencedOff, report(NodeState::Off, false)));
     assert!(!holds(&Expect::FencedOff, report(NodeState::Unknown, true)));
+    let mut weak = report(NodeState::Off, true);
+    weak.stdout = weak.stdout.replace("\"grade\":\"A\"", "\"grade\":\"C\"");
+    assert!(!holds(&Expect::FencedOff, weak), "a weaker proof than is required");
     let Verdict::False(words) = judge(&Expect::FencedOff, &[report(NodeState::On, true)]) else { panic!("it is on") };
     assert_eq!(words, "state of pg1 is on: pg1-power: outlet 4");
     // Words that only look like success are none.

@@ -47,6 +47,7 @@ pub(crate) fn plan(inventory: &Inventory, seen: &Observation, part: &Part, opera
         intent: part.intent(),
         to,
         timeline,
+        system_identifier: seen.system_identifier(inventory),
         fence: Vec::new(),
         power_on: Vec::new(),
         reseed: None,

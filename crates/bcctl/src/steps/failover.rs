@@ -23,7 +23,6 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
 pub(super) fn fence(inventory: &Inventory, decision: &Decision, node: &str) -> Step {
     let from = decision.from();
     let go_from = from.gocd(inventory);
-    let reason = format!("bcctl {}", decision.operation);
     let id = if node == go_from { "fence-gocd" } else { "fence-postgresql" };
     let both = node == go_from && go_from == from.postgresql(inventory);
     let what = if both {
@@ -41,7 +40,7 @@ pub(super) fn fence(inventory: &Inventory, decision: &Decision, node: &str) -> S
             node,
             format!("turn off {node}, the old {what} host, and see that it is off"),
             vec![fencing::is_off(inventory, node)],
-            vec![fencing::off(inventory, node, &reason)],
+            vec![fencing::off(inventory, decision, node)],
             inventory.timeouts.fence,
             Undo::Stays(format!("{node} stays off; `fence on {node}` when it is safe")),
         )

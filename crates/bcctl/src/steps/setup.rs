@@ -144,6 +144,7 @@ fn standby(inventory: &Inventory, setup: &Setup) -> Vec<Step> {
         intent: Intent::Failback,
         to: place,
         timeline: 0,
+        system_identifier: None,
         fence: Vec::new(),
         power_on: Vec::new(),
         reseed: Some(Reseed { needed, rewind: false }),

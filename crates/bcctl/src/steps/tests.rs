@@ -28,6 +28,7 @@ fn tables() -> Vec<(Intent, Vec<Step>)> {
                 intent,
                 to,
                 timeline: 1,
+                system_identifier: None,
                 fence: hosts(intent == Intent::Failover, to.other()),
                 power_on: hosts(intent == Intent::Failback, to),
                 reseed: (intent == Intent::Failback).then_some(Reseed { needed: 1, rewind: false }),

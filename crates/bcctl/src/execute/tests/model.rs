@@ -541,12 +541,12 @@ impl Model {
             let is = if state.on.contains(host) { "on" } else { "off" };
             let confirmed = action == "status" || action == is;
             let text = format!(
-                r#"{{"schema":1,"at":"2026-11-21T20:30:00Z","node":"{host}","action":"{action}","reason":"","by":"","state":"{is}","confirmed":{confirmed},"evidence":[]}}"#
+                r#"{{"schema":2,"at":"2026-11-21T20:30:00Z","node":"{host}","action":"{action}","reason":"","by":"","state":"{is}","confirmed":{confirmed},"grade":"A","required":"B","evidence":[]}}"#
             );
             Output { end: Ended::Exit(if confirmed { 0 } else { 5 }), stdout: text, stderr: String::new() }
         };
         let h = host.to_owned();
-        self.change(fencing::off(inventory, host, &reason), move |state| {
+        self.change(fencing::off(inventory, decision, host), move |state| {
             if state.fence_works {
                 state.off(&h);
             }

@@ -18,6 +18,7 @@ fn text_for(inventory: &Inventory, intent: Intent, to: Place) -> String {
         intent,
         to,
         timeline: 1,
+        system_identifier: None,
         fence: if intent == Intent::Failover { to.other().hosts(inventory) } else { Vec::new() },
         power_on: if intent == Intent::Failback { to.hosts(inventory) } else { Vec::new() },
         reseed: (intent == Intent::Failback).then_some(Reseed { needed: 1 << 30, rewind: false }),
