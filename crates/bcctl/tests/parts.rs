@@ -59,7 +59,7 @@ fn a_diverged_primary_rejoins_by_rewind_or_else_by_copy() {
     diverge(&site, "pg1", "pg2");
     site.sql("pg2", "GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) TO replicator");
     let said = site.expect(0, &["rejoin", "pg1", "--rewind", "--yes"]);
-    assert!(said.contains("rewound"), "{said}");
+    assert!(said.contains("done  rewound"), "{said}");
     streams(&site, "pg2", "pg1");
     assert_eq!(site.sql("pg1", "SELECT count(*) FROM rows WHERE t = 'only here'"), "0");
 

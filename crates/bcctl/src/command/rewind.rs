@@ -34,6 +34,11 @@ pub(crate) fn attempt(inventory: &Inventory, host: &str, source: &str, operation
            [ ! -f {data}/$file ] || cp -p {data}/$file {aside}/$file\n\
          done\n\
          cp -p {data}/global/pg_control {aside}/pg_control || refuse 'there is no control file'\n\
+         case $({control} {data} | sed -n 's/^Database cluster state: *//p') in\n\
+         'shut down'|'shut down in recovery') ;;\n\
+         *) rm -f {data}/standby.signal\n   \
+           {postgres} --single -F -D {data} template1 </dev/null >{aside}/said 2>&1 || refuse 'it does not recover from its crash:' ;;\n\
+         esac\n\
          archive=$({postgres} -D {data} -C restore_command 2>/dev/null || true)\n\
          rewind() {{ {rewind} -D {data} --source-server={server} ${{archive:+-c}} \"$@\" >{aside}/said 2>&1; }}\n\
          rewind -n || refuse 'pg_rewind does not want to:'\n\
@@ -48,6 +53,8 @@ pub(crate) fn attempt(inventory: &Inventory, host: &str, source: &str, operation
          sync -f {data}\n\
          mv -T {aside} {old}\n\
          sync \"$(dirname {old})\"",
+        // pg_rewind does that as well, but not when it only looks.
+        control = quote(&format!("{}/pg_controldata", inventory.server(host).bin_directory)),
         postgres = program(inventory, host, "postgres"),
         rewind = program(inventory, host, "pg_rewind"),
         server = quote(&server),
