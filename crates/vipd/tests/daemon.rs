@@ -11,6 +11,8 @@ mod bed;
 mod death;
 #[path = "daemon/instance.rs"]
 mod instance;
+#[path = "daemon/least_privilege.rs"]
+mod least_privilege;
 #[path = "daemon/managed.rs"]
 mod managed;
 #[path = "daemon/reload.rs"]

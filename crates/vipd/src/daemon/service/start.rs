@@ -17,6 +17,7 @@ use crate::daemon::error::DaemonError;
 use crate::daemon::event::What;
 use crate::daemon::hook::Runner;
 use crate::daemon::privilege;
+use crate::daemon::sandbox;
 use crate::daemon::stream::Stream;
 use crate::daemon::watchdog::Watchdog;
 use crate::kernel::monitor::Monitor;
@@ -72,6 +73,7 @@ impl Service {
         service.listen(&config)?;
         let switches_user = config.checks.values().any(|check| check.user.is_some());
         privilege::drop_others(switches_user).map_err(DaemonError::Privilege)?;
+        sandbox::close().map_err(|error| DaemonError::Privilege(format!("seccomp: {error}")))?;
         if let Some(missing) = missing.filter(|_| with_lease) {
             let what = "the dead-man switch".to_owned();
             service.report(None, What::Failed { what, error: missing.to_string() });

@@ -1,0 +1,67 @@
+//! What a running daemon, and what it starts, may still do; and what it tells systemd.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+use std::time::Duration;
+
+use super::bed::process::Process;
+use super::bed::world::{World, until};
+use super::instance::{Daemon, elected};
+
+#[test]
+fn a_running_daemon_has_two_capabilities_and_a_filter_and_so_has_its_hook() {
+    let Some(world) = World::new(1) else { return };
+    let config = elected(200, "")
+        + "[hook]\ncommand = [\"/bin/sh\", \"-c\", \"grep -E '^(Cap|Seccomp:|NoNew)' /proc/self/status > DIR/status; \
+           unshare --user true 2> DIR/refused; true\"]\n";
+    let mut daemon = Daemon::start(&world.hosts[0], &config);
+    daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
+    let pid = daemon.process.family()[0];
+    let of_daemon = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    for line in ["CapEff:\t0000000000003000", "CapPrm:\t0000000000003000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+        assert!(of_daemon.contains(line), "{line}\n{of_daemon}");
+    }
+    assert!(of_daemon.contains("CapBnd:\t0000000000003000"), "and can get no other\n{of_daemon}");
+    until("the hook has run", || fs::read_to_string(daemon.file("refused")).is_ok_and(|said| !said.is_empty()));
+    let refused = fs::read_to_string(daemon.file("refused")).unwrap();
+    assert!(refused.contains("Operation not permitted"), "{refused}");
+    let of_hook = fs::read_to_string(daemon.file("status")).unwrap();
+    assert!(of_hook.contains("Seccomp:\t2") && of_hook.contains("NoNewPrivs:\t1"), "{of_hook}");
+}
+
+#[test]
+fn systemd_is_told_when_it_is_ready_that_it_lives_and_that_it_stops() {
+    let Some(world) = World::new(1) else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let socket = UnixDatagram::bind(at("notify")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    fs::write(at("vipd.toml"), elected(200, "")).unwrap();
+    let mut command: Command = world.hosts[0].namespace.command(env!("CARGO_BIN_EXE_vipd"));
+    command.arg("run").arg("--config").arg(at("vipd.toml")).arg("--socket").arg(at("vipd.sock"));
+    command.env("NOTIFY_SOCKET", at("notify")).env("WATCHDOG_USEC", "200000");
+    let mut process = Process::start(&mut command, &directory, "vipd.log");
+    let hear = || {
+        let mut text = [0; 256];
+        let length = socket.recv(&mut text).unwrap();
+        String::from_utf8(text[..length].to_vec()).unwrap()
+    };
+    let wait_for = |what: &str| {
+        let heard: Vec<_> =
+            std::iter::from_fn(|| Some(hear())).take(20).take_while(|said| !said.contains(what)).collect();
+        assert!(heard.len() < 20, "waiting for {what}: {heard:?}");
+        heard
+    };
+    wait_for("READY=1");
+    for _ in 0..3 {
+        wait_for("WATCHDOG=1");
+    }
+    let daemon = process.family()[0];
+    nix::sys::signal::kill(daemon, nix::sys::signal::Signal::SIGHUP).unwrap();
+    wait_for("RELOADING=1");
+    wait_for("READY=1");
+    process.terminate();
+    wait_for("STOPPING=1");
+    assert!(process.wait(Duration::from_secs(10)).success());
+}
