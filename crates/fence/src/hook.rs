@@ -23,6 +23,7 @@ use suspects::{NoSuspect, Signs, suspects};
 mod drbd;
 mod keepalived;
 mod patroni;
+mod pgaf;
 mod postgres;
 mod record;
 mod repmgr;
@@ -57,6 +58,8 @@ pub(crate) enum Hook {
     Keepalived(keepalived::Notify),
     /// DRBD's fence-peer handler: exit 7 (or 5) only when the peer is off or isolated; else 1, and I/O stays frozen
     Drbd(drbd::FencePeer),
+    /// pg_auto_failover's monitor: listens to what it decides, and fences a primary that it gives up
+    PgafWatch(pgaf::Watch),
     /// systemd's OnFailure=: `fence self`, with what systemd says about the unit as the reason
     Systemd(systemd::Failed),
 }
@@ -130,6 +133,7 @@ impl Caller {
             Hook::RepmgrEvent(event) => repmgr::event(self, &event),
             Hook::Keepalived(notify) => keepalived::answer(self, &notify),
             Hook::Drbd(peer) => drbd::answer(self, &peer),
+            Hook::PgafWatch(watch) => pgaf::watch(self, &watch),
             // Answered above, in the program's own exit codes.
             Hook::Systemd(_) => Ok(NOT_FENCED),
         }

@@ -7,6 +7,8 @@ mod bench;
 mod keepalived;
 #[path = "hooks/patroni.rs"]
 mod patroni;
+#[path = "hooks/pgaf.rs"]
+mod pgaf;
 #[path = "hooks/repmgr.rs"]
 mod repmgr;
 #[path = "hooks/site.rs"]
