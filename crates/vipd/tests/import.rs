@@ -279,6 +279,10 @@ fn malformed_files_are_refused_with_the_line() {
     );
     let doubling: String = (1..64).map(|n| format!("$A{n}=${{A{m}}}${{A{m}}}\n", m = n - 1)).collect();
     assert!(malformed(&format!("$A0=x\n{doubling}z ${{A63}}\n")).contains("without end"));
+    // Each replacement moves the rest of its line, so that 37 bytes once took 40 seconds and a gigabyte.
+    let long = format!("$A={}\nz ${{A}}{}\n", "x".repeat(100), " $A".repeat(200));
+    assert!(malformed(&long).contains("2: the parameters in this line are replaced without end"));
+    assert!(malformed("$d=$dM\\ST $d\\\n m\nO@\\/\nO $d\\\n m").contains("without end"));
     let itself = |_: &str, from: &str| Ok(vec![(from.to_owned(), "include x\n".to_owned())]);
     assert_eq!(import("a", "include x\n", "x", &itself).unwrap_err().to_string(), "a:1: a includes itself");
 }

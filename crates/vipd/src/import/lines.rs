@@ -16,7 +16,9 @@ pub(super) struct Line {
     pub(super) last_line: usize,
 }
 
-/// How much text parameters may be replaced by, in bytes. A definition that contains itself has no end.
+/// How much text parameters may be replaced by, in bytes: in one line, and in all. A definition that contains itself has no
+/// end, and each replacement moves the rest of its line: the limit of a line keeps that short.
+const REPLACED_IN_LINE: usize = 1 << 14;
 const REPLACED: usize = 1 << 20;
 /// How deep and how many files may be included.
 const INCLUDED_DEEP: usize = 16;
@@ -163,31 +165,28 @@ impl Reader<'_> {
 
     /// The line with its parameters replaced; `None` if there are none. What a value refers to is replaced in turn.
     fn replaced(&mut self, line: &str, place: &Place) -> Result<Option<String>, ImportError> {
-        let (mut done, mut rest) = (String::new(), line.to_owned());
+        let mut text = line.to_owned();
+        let (mut from, mut left) = (0, REPLACED_IN_LINE.min(self.budget));
         let mut changed = false;
-        while let Some(dollar) = rest.find('$') {
-            let (before, reference) = rest.split_at(dollar);
-            let found = reference_to(reference).and_then(|(name, length)| Some((self.value(name)?, length)));
-            let (before, reference) = (before.to_owned(), reference.to_owned());
-            done.push_str(&before);
-            match found {
-                Some((value, length)) => {
-                    changed = true;
-                    let cost = value.len() + 1;
-                    if self.budget < cost {
-                        let problem = "the parameters in this line are replaced without end".to_owned();
-                        return Err(ImportError { place: place.clone(), problem });
-                    }
-                    self.budget -= cost;
-                    rest = value + &reference[length..];
-                }
-                None => {
-                    done.push('$');
-                    rest = reference[1..].to_owned();
-                }
+        while let Some(dollar) = text[from..].find('$').map(|at| from + at) {
+            let found = reference_to(&text[dollar..]).and_then(|(name, length)| Some((self.value(name)?, length)));
+            let Some((value, length)) = found else {
+                from = dollar + 1;
+                continue;
+            };
+            let cost = value.len() + 1;
+            if left < cost {
+                let problem = "the parameters in this line are replaced without end".to_owned();
+                return Err(ImportError { place: place.clone(), problem });
             }
+            left -= cost;
+            self.budget -= cost;
+            text.replace_range(dollar..dollar + length, &value);
+            // What the value refers to is replaced in turn.
+            from = dollar;
+            changed = true;
         }
-        Ok(changed.then(|| done + &rest))
+        Ok(changed.then_some(text))
     }
 
     fn value(&self, name: &str) -> Option<String> {
