@@ -132,6 +132,9 @@ pub(crate) struct Failover {
     /// Lose more than `policy.allowed-loss` and `policy.allowed-loss-time` allow.
     #[arg(long)]
     pub(crate) accept_loss: bool,
+    /// For scripts: the PostgreSQL host that is given up, by name. Each of the three above asks for it; `--yes` is no answer.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) i_am_sure: Option<String>,
 }
 
 /// Options of `rejoin`.

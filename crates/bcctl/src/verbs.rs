@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::cli::{Act, Cli, Explain, Look, Verb, Watch};
 use crate::clock::{Clock as _, SystemClock, time_of_day};
-use crate::confirm::{Answer, confirm};
+use crate::confirm::{Answer, confirm, confirm_host};
 use crate::execute::{End, Execution};
 use crate::finding;
 use crate::finding::kinds::UNFINISHED;
@@ -57,6 +57,14 @@ pub(crate) enum VerbError {
     /// There is nobody to ask.
     #[error("there is no terminal to ask on")]
     Nobody,
+    /// A rule is overridden without the name of the host that is given up.
+    #[error("{flags} needs the name of the host that is given up")]
+    Unsure {
+        /// The flags that override.
+        flags: String,
+        /// The host.
+        host: String,
+    },
     /// The journal was written for another inventory or by another version.
     #[error("operation {operation} cannot be continued: {why}")]
     Changed {
@@ -74,7 +82,9 @@ impl VerbError {
     /// What it means to the caller.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Read { .. } | Self::Inventory(_) | Self::Nobody | Self::NoSuchFinding(_) => Exit::Usage,
+            Self::Read { .. } | Self::Inventory(_) | Self::Nobody | Self::Unsure { .. } | Self::NoSuchFinding(_) => {
+                Exit::Usage
+            }
             Self::Store(_) | Self::Sockets(_) | Self::Changed { .. } => Exit::Refused,
             Self::Write(_) => Exit::HalfWay,
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
@@ -90,6 +100,7 @@ impl VerbError {
             }
             Self::Store(error) => Some(error.hint().to_owned()),
             Self::NoSuchFinding(_) => Some("`bcctl explain --all` lists them".to_owned()),
+            Self::Unsure { host, .. } => Some(format!("if you are sure: --i-am-sure {host}")),
             Self::Nobody => Some("look at the plan, then run it again with --yes".to_owned()),
             Self::Write(_) => Some("make room on its disk, then `bcctl resume`".to_owned()),
             Self::Changed { .. } => Some("continue with the inventory and the version it was begun with".to_owned()),
@@ -119,7 +130,8 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
                 stale_config: how.accept_stale_config,
                 loss: how.accept_loss,
             };
-            act(&inventory, &store, Intent::Failover, accepted, &how.act)
+            let wish = Wish::Whole(Intent::Failover, accepted);
+            sure_or_not(&inventory, &store, &wish, &how.act, how.i_am_sure.as_deref())
         }
         Verb::Failback(how) => act(&inventory, &store, Intent::Failback, Accepted::default(), how),
         Verb::Rejoin(how) => {
@@ -214,6 +226,42 @@ fn act(inventory: &Inventory, store: &Store, intent: Intent, accepted: Accepted,
 }
 
 fn act_on(inventory: &Inventory, store: &Store, wish: &Wish, how: &Act) -> Result<Exit> {
+    sure_or_not(inventory, store, wish, how, None)
+}
+
+impl Wish {
+    /// The flags that override a rule.
+    fn overrides(&self) -> Vec<&'static str> {
+        let Self::Whole(_, accepted) = self else { return Vec::new() };
+        [
+            (accepted.healthy_primary, "--even-if-healthy"),
+            (accepted.stale_config, "--accept-stale-config"),
+            (accepted.loss, "--accept-loss"),
+        ]
+        .into_iter()
+        .filter_map(|(given, flag)| given.then_some(flag))
+        .collect()
+    }
+}
+
+/// Whether the operator has named the host that is given up, which every override asks for.
+fn named(host: &str, overrides: &[&str], sure: Option<&str>) -> Result<bool> {
+    if overrides.is_empty() {
+        return Ok(true);
+    }
+    let flags = overrides.join(", ");
+    match sure {
+        Some(name) if name == host => Ok(true),
+        Some(_) => Err(VerbError::Unsure { flags, host: host.to_owned() }),
+        None => match confirm_host(host, &flags) {
+            Answer::Yes => Ok(true),
+            Answer::No => Ok(false),
+            Answer::Nobody => Err(VerbError::Unsure { flags, host: host.to_owned() }),
+        },
+    }
+}
+
+fn sure_or_not(inventory: &Inventory, store: &Store, wish: &Wish, how: &Act, sure: Option<&str>) -> Result<Exit> {
     let intent = match wish {
         Wish::Whole(intent, _) => *intent,
         Wish::Part(part) => part.intent(),
@@ -264,6 +312,12 @@ fn act_on(inventory: &Inventory, store: &Store, wish: &Wish, how: &Act) -> Resul
         return Ok(Exit::Done);
     };
     render::plan(decision, notes, &steps);
+    let overrides = wish.overrides();
+    let given_up = decision.from().postgresql(inventory);
+    if !named(given_up, &overrides, sure)? {
+        render::say("nothing was done");
+        return Ok(Exit::Refused);
+    }
     if !how.yes {
         match confirm(&inventory.site) {
             Answer::Yes => {}
@@ -296,7 +350,7 @@ fn act_on(inventory: &Inventory, store: &Store, wish: &Wish, how: &Act) -> Resul
         steps: steps.iter().map(Step::planned).collect(),
         decision: serde_json::to_value(decision).map_err(|error| VerbError::Write(std::io::Error::other(error)))?,
         notes: notes.clone(),
-        overrides: Vec::new(),
+        overrides: overrides.iter().map(|flag| format!("{flag}, confirmed with {given_up}")).collect(),
     };
     writer.write(time_of_day(), planned).map_err(VerbError::Write)?;
     let Some(found) = store.newest()? else { return Err(VerbError::Write(std::io::ErrorKind::NotFound.into())) };

@@ -205,6 +205,20 @@ fn a_fence_that_lies_down_stops_the_failover() {
 }
 
 #[test]
+fn an_override_asks_for_the_name_of_the_host_and_is_in_the_report() {
+    let Some(site) = site() else { return };
+    let said = site.expect(3, &["failover", "--yes"]);
+    assert!(said.contains("everything is well"), "{said}");
+    let said = site.expect(2, &["failover", "--even-if-healthy", "--yes"]);
+    assert!(said.contains("--even-if-healthy needs the name") && said.contains("--i-am-sure pg1"), "{said}");
+    site.expect(2, &["failover", "--even-if-healthy", "--yes", "--i-am-sure", "pg2"]);
+    assert!(site.journals().is_empty(), "nothing was begun");
+    site.expect(0, &["failover", "--even-if-healthy", "--yes", "--i-am-sure", "pg1"]);
+    let report = site.expect(0, &["report"]);
+    assert!(report.contains("**overridden by the operator**: --even-if-healthy, confirmed with pg1"), "{report}");
+}
+
+#[test]
 fn bad_input_is_named_and_nothing_is_touched() {
     let Some(site) = site() else { return };
     let text = std::fs::read_to_string(site.path("bc.toml")).expect("a file");
