@@ -165,11 +165,15 @@ pub struct UnassignArgs {
 const STATUS: &str = "\
 Show the addresses that vipd has placed on this host, and those of the named ones that this host has by other means.
 
-The exit status is 0 whether or not there are any.";
+The exit status is 0 whether or not there are any.
+
+With --watch it asks the running daemon, again whenever something is different, until it is interrupted: in place on a \
+terminal; elsewhere a line for each instance and each address that changed, or with --json one object on one line.";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
   vipd status
+  vipd status --watch
   vipd status 198.18.5.200 --json | jq '.addresses | length'";
 
 /// `vipd status`.
@@ -181,6 +185,9 @@ pub struct StatusArgs {
     /// The daemon
     #[command(flatten)]
     pub daemon: DaemonArgs,
+    /// Go on, and show every change
+    #[arg(long, conflicts_with = "addresses")]
+    pub watch: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

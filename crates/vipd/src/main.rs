@@ -22,6 +22,7 @@ use vipd::verbs::import::{default_config_id, import};
 use vipd::verbs::run;
 use vipd::verbs::status::status;
 use vipd::verbs::unassign::{self, Which, unassign};
+use vipd::verbs::watch::{Form, WatchError, watch};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -102,7 +103,26 @@ async fn run_unassign(args: UnassignArgs) -> Exit {
     finish(report, result, args.json)
 }
 
+async fn run_watch(args: StatusArgs) -> Exit {
+    let form = match (args.json, io::stdout().is_terminal()) {
+        (true, _) => Form::Json,
+        (false, true) => Form::Screen,
+        (false, false) => Form::Lines,
+    };
+    match watch(&args.daemon.socket, form, &mut anstream::stdout()).await {
+        Ok(()) => Exit::Done,
+        Err(WatchError::Print(error)) => exit(Exit::Done, Err(error)),
+        Err(WatchError::Client(error)) => {
+            complain(&error, error.hint());
+            error.exit()
+        }
+    }
+}
+
 async fn run_status(args: StatusArgs) -> Exit {
+    if args.watch {
+        return run_watch(args).await;
+    }
     match status(&args.addresses) {
         Ok(mut status) => {
             status.instances = beside::instances(&args.daemon.socket).await.unwrap_or_else(|error| {

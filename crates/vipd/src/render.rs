@@ -102,6 +102,12 @@ fn instance(instance: &InstanceStatus, out: &mut impl Write) -> io::Result<()> {
     let InstanceStatus { name, interface, state, .. } = instance;
     let age = Duration::from_secs(instance.state_age_ms / 1000);
     write!(out, "{name}: {state} on {interface} for {age:?}")?;
+    circumstances(instance, out)?;
+    writeln!(out, "\n  lease: {}", instance.lease)
+}
+
+/// What else there is to say about an instance in a line.
+pub(crate) fn circumstances(instance: &InstanceStatus, out: &mut impl Write) -> io::Result<()> {
     if let Some(priority) = instance.priority {
         write!(out, ", priority {priority}")?;
     }
@@ -111,7 +117,7 @@ fn instance(instance: &InstanceStatus, out: &mut impl Write) -> io::Result<()> {
     if let Some(waiting) = &instance.waiting {
         write!(out, "; waiting: {waiting}")?;
     }
-    writeln!(out, "\n  lease: {}", instance.lease)
+    Ok(())
 }
 
 /// Prints what the daemon says while it is followed.

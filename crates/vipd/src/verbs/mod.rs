@@ -7,3 +7,4 @@ pub mod import;
 pub mod run;
 pub mod status;
 pub mod unassign;
+pub mod watch;

@@ -103,6 +103,36 @@ fn an_address_that_somebody_removes_is_put_back_a_limited_number_of_times() {
 }
 
 #[test]
+fn a_watched_status_tells_each_change_once() {
+    let Some(world) = World::new(1) else { return };
+    let mut daemon = Daemon::start(&world.hosts[0], &managed(""));
+    let watched = |arguments: &[&str], file: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vipd"));
+        let out = std::fs::File::create(daemon.file(file)).unwrap();
+        command.args(["status", "--watch", "--socket"]).arg(daemon.file("vipd.sock")).args(arguments);
+        command.stdout(out).stderr(std::process::Stdio::null()).spawn().unwrap()
+    };
+    let mut watches = [watched(&[], "lines"), watched(&["--json"], "json")];
+    let read = |file: &str| std::fs::read_to_string(daemon.file(file)).unwrap();
+    until("it has begun", || !read("lines").is_empty() && !read("json").is_empty());
+    assert_eq!(daemon.vipd("acquire web").status.code(), Some(0));
+    until("it has told", || read("lines").matches("is on eth0").count() == 2);
+    assert_eq!(daemon.vipd("release web").status.code(), Some(0));
+    until("it has told again", || read("lines").contains("198.18.5.201/24 is no longer on eth0"));
+    let states: Vec<_> = read("lines").lines().filter(|line| line.starts_with("web: ")).map(str::to_owned).collect();
+    assert_eq!(states, ["web: Backup on eth0", "web: Active on eth0", "web: Backup on eth0"], "{}", read("lines"));
+    until("the same as JSON", || read("json").lines().count() >= 3);
+    for line in read("json").lines() {
+        let status: bc_model::vip::VipStatus = serde_json::from_str(line).unwrap();
+        assert_eq!(status.instances.unwrap().len(), 1);
+    }
+    daemon.process.kill();
+    for watch in &mut watches {
+        assert_eq!(watch.wait().unwrap().code(), Some(1), "without a daemon there is nothing to watch");
+    }
+}
+
+#[test]
 fn what_the_daemon_has_as_managed_is_handed_to_it() {
     let Some(world) = World::new(1) else { return };
     let (daemon, host) = (Daemon::start(&world.hosts[0], &managed("")), &world.hosts[0]);
