@@ -17,6 +17,7 @@
 //! | `power-on-HOST`        | a host that was off answers again |
 //! | `rejoin-quiet`         | neither GoCD, nor the VIP, nor a second primary came back with those hosts |
 //! | `fence-gocd`, `fence-postgresql` | the old GoCD (PostgreSQL) host was seen off; `fence-gocd` alone if it is one host |
+//! | `catch-up`             | the standby is near enough, by `policy.maximum-lag`, if `policy.when-behind` is `wait` |
 //! | `checkpoint`           | the primary has written its dirty pages, so that it stops quickly |
 //! | `stop-gocd`            | no GoCD server runs at the old place |
 //! | `unassign-vip`         | the old GoCD host does not hold the VIP |

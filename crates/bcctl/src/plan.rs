@@ -196,11 +196,7 @@ fn decide(site: &Site<'_>, intent: Intent, operation: &str) -> (Decision, Vec<St
                 .filter(|host| seen.host(host).is_none() && seen.power(host) == NodeState::Off)
                 .collect();
             let primary = seen.sql(inventory, from);
-            let streams = seen.sql(inventory, to).is_some_and(|sql| sql.in_recovery)
-                && primary.is_some_and(|primary| {
-                    primary.replication.iter().any(|row| row.name == host && row.state == "streaming")
-                });
-            if streams {
+            if rules::follows(site) {
                 notes.push(format!(
                     "{host} streams from {} already, so it is not copied again",
                     from.postgresql(inventory)

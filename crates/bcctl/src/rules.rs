@@ -20,7 +20,7 @@ use crate::finding::kinds::{NO_SERVER, TWO_PRIMARIES, TWO_STANDBYS};
 use crate::finding::{Finding, by_cause};
 use crate::observe::Observation;
 use crate::place::Place;
-pub(crate) use lineage::diverged;
+pub(crate) use lineage::{diverged, follows};
 
 /// What a rule looks at.
 #[derive(Clone, Copy)]

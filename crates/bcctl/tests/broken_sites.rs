@@ -464,7 +464,7 @@ fn the_diverged_node_that_looks_healthy_is_never_called_healthy_nor_synchronous(
     assert!(screen.contains("refused: BC210 pg1"), "{screen}");
     let json: Value = serde_json::from_str(&site.expect(0, &["status", "--json"])).expect("JSON");
     assert_eq!(json["failover"]["loss"]["synchronous"], false, "{json:#}");
-    for verb in ["switchover", "failover", "failback"] {
+    for verb in ["switchover", "failover"] {
         let said = site.expect(3, &[verb, "--yes"]);
         assert!(said.contains("BC210 pg1"), "{said}");
     }
@@ -486,6 +486,15 @@ fn the_diverged_node_that_looks_healthy_is_never_called_healthy_nor_synchronous(
     assert!(found.iter().any(|finding| finding["code"] == "BC210"), "{found:#?}");
     let said = site.expect(3, &["failover", "--yes"]);
     assert!(said.contains("BC210 pg1"), "{said}");
+
+    // It streams, and yet a rejoin does not say that there is nothing to do.
+    site.service("pg2", "start");
+    site.sql("pg2", "ALTER SYSTEM SET synchronous_standby_names = ''");
+    site.sql("pg2", "SELECT pg_reload_conf()");
+    site.expect(0, &["rejoin", "pg1", "--yes"]);
+    assert_eq!(site.sql("pg1", "SELECT count(*) FROM rows WHERE t = 'canary'"), "1");
+    let (exit, found) = check(&site);
+    assert_eq!((exit, found.len(), &found[0]["code"]), (Some(0), 1, &"BC415".into()), "only the kept data: {found:#?}");
 }
 
 #[test]
@@ -507,4 +516,14 @@ fn status_looks_again_and_again_one_line_of_json_each() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::Signal::SIGTERM)
         .expect("a signal");
     assert_eq!(child.wait().expect("a child").code(), Some(0), "a signal ends it as it should be");
+}
+
+#[test]
+fn a_switchover_waits_for_the_standby_if_the_policy_says_so() {
+    let Some(site) = site() else { return };
+    let inventory = fs::read_to_string(site.path("bc.toml")).expect("a file");
+    let policy = "[policy]\nmaximum-lag = \"0B\"\nwhen-behind = \"wait\"\n";
+    fs::write(site.path("bc.toml"), inventory.replacen("[policy]\n", policy, 1)).expect("a file");
+    let said = site.expect(0, &["switchover", "--yes"]);
+    assert!(said.contains("catch-up") && said.contains("behind 0"), "{said}");
 }

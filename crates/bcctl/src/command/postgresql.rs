@@ -340,6 +340,14 @@ pub(crate) fn streams(inventory: &Inventory, primary: &str, standby: &str) -> Ve
     ]
 }
 
+/// Whether the standby on `peer` is at most `bytes` behind the primary on `host`: fact `behind`.
+pub(crate) fn within(inventory: &Inventory, host: &str, peer: &str, bytes: u64) -> Check {
+    let wal = inventory.postgresql.version.wal();
+    let row = format!(" FROM pg_stat_replication WHERE application_name = {} AND state = 'streaming'", literal(peer));
+    let behind = format!("min({} - {})", wal.current, wal.replay_column);
+    condition(inventory, host, &format!("{behind} <= {bytes}"), &[&format!("'behind=' || {behind}")], &row, &[])
+}
+
 /// Whether `host` keeps no slot for `peer`.
 pub(crate) fn no_slot(inventory: &Inventory, host: &str, peer: &str) -> Check {
     let name = literal(&slot(peer));

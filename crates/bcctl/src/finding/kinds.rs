@@ -29,7 +29,7 @@ kinds! {
     UNFINISHED 101 Error "an operation is not over"
         ALL_INTENTS,
         "Two operations at a time would undo each other, and a half-done one explains most of what else looks wrong.",
-        "`bcctl resume` continues it; before the promotion `bcctl abort` puts everything back.",
+        "`bcctl resume` continues it; before the promotion `bcctl resume --abandon` puts everything back.",
         [];
     VERSION 102 Error "the version of a server is not the one that the inventory names"
         ALL_INTENTS,
@@ -122,9 +122,9 @@ kinds! {
         "start it; `bcctl failover` if it cannot be started.",
         [Any(101), Same(103), Same(104), Same(105), Same(106), Same(108), Same(201), Same(207), Any(202), Any(203), Any(204), Any(205)];
     DIVERGED 210 Error "the standby's history is not the primary's"
-        ALL_INTENTS,
+        &[Switchover, Failover],
         "It has WAL that the primary never wrote, or replays a timeline that the primary has left. It may show `streaming`, and as a synchronous standby it even acknowledges commits that it does not have: what it confirms is worth nothing, and promoted it would serve other rows.",
-        "take it out of synchronous_standby_names, stop it, and make it anew from the primary (`bcctl failback` or `bcctl setup standby`).",
+        "take it out of synchronous_standby_names, stop it, and make it anew from the primary: `bcctl rejoin HOST`, or `bcctl failback`.",
         [Any(101), Any(202), Any(205)];
     NOT_A_STANDBY 211 Error "the other server is not a standby"
         &[Switchover, Failover],

@@ -89,9 +89,7 @@ fn rejoin(site: &Site<'_>, host: &str, rewind: bool, decision: impl Fn(Place, u3
             "`bcctl status` says why",
         );
     };
-    let streams = seen.sql(inventory, to).is_some_and(|sql| sql.in_recovery)
-        && primary.replication.iter().any(|row| row.name == host && row.state == "streaming");
-    if streams {
+    if rules::follows(site) {
         return Plan::Nothing(format!("nothing to do: {host} streams from {serving} already"));
     }
     if seen.host(host).is_none() && seen.power(host) != NodeState::Off {

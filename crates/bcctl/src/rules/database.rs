@@ -31,7 +31,7 @@ pub(super) fn findings(site: &Site<'_>) -> Vec<Finding> {
     findings.extend(replication::findings(site, primary, standby));
     findings.extend(archive::findings(site, primary, standby));
     if let Some(primary) = primary {
-        findings.extend(room::findings(site, primary, standby.is_some()));
+        findings.extend(room::findings(site, primary));
     }
     findings
 }
@@ -160,7 +160,7 @@ fn role_of_other(site: &Site<'_>, standby: Option<&SqlFacts>) -> Finding {
         .hint(if site.serving == Place::Away {
             "`bcctl failback` makes it one"
         } else {
-            "make it a standby (pg_basebackup) and start it"
+            "start it if it is stopped; `bcctl setup standby` makes a new one"
         }),
     }
 }

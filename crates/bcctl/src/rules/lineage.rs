@@ -21,6 +21,16 @@ pub(crate) fn diverged(site: &Site<'_>) -> Option<String> {
     }
 }
 
+/// Whether the other server streams from the serving one, and has its history: only then is it a standby to rely on.
+pub(crate) fn follows(site: &Site<'_>) -> bool {
+    let host = site.pg(site.other());
+    let streams =
+        |primary: &SqlFacts| primary.replication.iter().any(|row| row.name == host && row.state == "streaming");
+    site.seen.sql(site.inventory, site.other()).is_some_and(|standby| standby.in_recovery)
+        && site.seen.sql(site.inventory, site.serving).is_some_and(streams)
+        && diverged(site).is_none()
+}
+
 pub(super) fn finding(site: &Site<'_>, primary: &SqlFacts, standby: &SqlFacts) -> Option<Finding> {
     let (one, two) = (site.pg(site.serving), site.pg(site.other()));
     let mut words = beside(site, primary, standby)?;
@@ -34,7 +44,7 @@ pub(super) fn finding(site: &Site<'_>, primary: &SqlFacts, standby: &SqlFacts) -
     } else {
         String::new()
     };
-    Some(Finding::of(&DIVERGED, two, words).hint(format!("{first}make it anew from {one}: {}", anew(site))))
+    Some(Finding::of(&DIVERGED, two, words).hint(format!("{first}make it anew from {one}: `bcctl rejoin {two}`")))
 }
 
 /// The same when the primary does not answer.
@@ -44,10 +54,6 @@ pub(super) fn alone(site: &Site<'_>, standby: &SqlFacts) -> Option<Finding> {
         Finding::of(&DIVERGED, site.pg(site.other()), words)
             .hint("it must not be promoted; bring the other server back"),
     )
-}
-
-fn anew(site: &Site<'_>) -> &'static str {
-    if site.serving == Place::Away { "`bcctl failback`" } else { "`bcctl setup standby`" }
 }
 
 fn beside(site: &Site<'_>, primary: &SqlFacts, standby: &SqlFacts) -> Option<String> {

@@ -7,10 +7,9 @@ use crate::observe::SqlFacts;
 use crate::plan::needed;
 
 /// What stands in the way of re-seeding the other server from the serving one.
-pub(super) fn findings(site: &Site<'_>, primary: &SqlFacts, is_standby: bool) -> Vec<Finding> {
+pub(super) fn findings(site: &Site<'_>, primary: &SqlFacts) -> Vec<Finding> {
     let (one, two) = (site.pg(site.serving), site.pg(site.other()));
-    let streams = is_standby && primary.replication.iter().any(|row| row.name == two && row.state == "streaming");
-    if streams {
+    if super::follows(site) {
         return Vec::new();
     }
     let mut findings = Vec::new();

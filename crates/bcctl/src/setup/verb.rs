@@ -130,10 +130,7 @@ fn decide(inventory: &Inventory, seen: &Observation, hosts: &dyn Hosts, role: Ro
         Role::GocdStandby => None,
     };
     if role == Role::Standby {
-        let streams = primary
-            .is_some_and(|primary| primary.replication.iter().any(|row| row.name == host && row.state == "streaming"));
-        let site = Site { inventory, seen, serving };
-        if streams && rules::diverged(&site).is_none() {
+        if rules::follows(&Site { inventory, seen, serving }) {
             notes.push(format!("{host} streams already, so it is not copied again"));
         } else {
             setup.copy = Some(needed(inventory, primary.and_then(|primary| primary.size)));

@@ -3,7 +3,7 @@
 //! The application goes down first, then the database; the standby has every byte before it is promoted. The service comes
 //! back before the old primary is made a standby, because that is what people wait for.
 
-use bc_model::inventory::Inventory;
+use bc_model::inventory::{Inventory, WhenBehind};
 
 use super::{Step, Undo, promotion};
 use crate::command::{At, gocd, postgresql, standby, vip};
@@ -17,7 +17,16 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
     let address = inventory.vip.address.addr();
     let unneeded = |words: &str| Undo::Unneeded(words.to_owned());
 
-    let mut steps = vec![
+    let policy = &inventory.policy;
+    let mut steps = Vec::new();
+    if policy.when_behind == WhenBehind::Wait {
+        // Everything still serves while the standby comes closer.
+        let words = format!("wait until {pg_to} is at most {} behind {pg_from}", policy.maximum_lag);
+        let checks = vec![postgresql::within(inventory, pg_from, pg_to, policy.maximum_lag.0)];
+        let at = At::Host(pg_from.to_owned());
+        steps.push(Step::wait("catch-up", at, words, checks, times.replay).superseded_by("stop-postgresql"));
+    }
+    steps.extend([
         Step::change(
             "checkpoint",
             pg_from,
@@ -119,7 +128,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
         )
         .superseded_by("promote"),
         promotion(inventory, decision, "checkpoint").requiring(vec![postgresql::still_shut_down(inventory, pg_from)]),
-    ];
+    ]);
     steps.extend(serve(inventory, decision, None));
     steps.push(
         Step::change(

@@ -124,3 +124,22 @@ fn no_shutdown_is_hurried_and_no_data_is_removed() {
         }
     }
 }
+
+#[test]
+fn a_switchover_waits_for_the_standby_before_it_stops_anything_if_the_policy_says_so() {
+    let mut inventory = inventory();
+    inventory.policy.when_behind = bc_model::inventory::WhenBehind::Wait;
+    let decision = Decision {
+        operation: "20261121T203000Z-test".to_owned(),
+        intent: Intent::Switchover,
+        to: Place::Away,
+        timeline: 1,
+        system_identifier: None,
+        fence: Vec::new(),
+        power_on: Vec::new(),
+        reseed: None,
+    };
+    let steps = table(&inventory, &decision);
+    assert_eq!(steps[0].id, "catch-up");
+    assert!(steps[0].run.is_empty(), "it only looks");
+}
