@@ -85,6 +85,10 @@ impl Hands {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(source) => return Err(Error::kernel(format!("adding {vip}"), Capability::NetAdmin, source)),
         }
+        if vip.net.addr().is_ipv4() {
+            // It answers from the acknowledgement on. Whether it stays, the caller sees when it has been announced.
+            return Ok(());
+        }
         let answers = |address: &Address| !address.tentative && !address.duplicate;
         if self.addresses()?.get(vip.link, vip.net).is_some_and(answers) {
             Ok(())

@@ -41,6 +41,11 @@ impl Process {
         self.family().into_iter().for_each(|pid| kill(pid, Signal::SIGSTOP).unwrap());
     }
 
+    /// Lets them run again.
+    pub fn thaw(&self) {
+        self.family().into_iter().for_each(|pid| kill(pid, Signal::SIGCONT).unwrap());
+    }
+
     /// Kills all its processes; none gets to do anything any more.
     pub fn kill(&mut self) {
         if self.child.try_wait().unwrap().is_none() {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::bed::world::{World, until};
-use super::instance::{Daemon, elected};
+use super::instance::{Daemon, elected, managed};
 
 #[test]
 fn an_interface_that_appears_later_is_waited_for() {
@@ -175,4 +175,40 @@ fn a_daemon_that_overslept_steps_back_and_listens() {
     });
     high.until("it is Active again, by election", |daemon| daemon.instance().state == "Active");
     low.until("the other is Backup", |daemon| daemon.instance().state == "Backup");
+}
+
+#[test]
+fn notifications_that_are_lost_are_looked_up() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    let mut daemon = Daemon::start(host, &managed("lease = false"));
+    assert_eq!(daemon.vipd("acquire web --force").status.code(), Some(0));
+    daemon.until("the address is there", |_| host.has("198.18.5.200"));
+
+    // It hears nothing while more happens than the kernel keeps for it, and then what concerns it.
+    daemon.process.freeze();
+    let flood = "address add 198.19.0.1/32 dev eth0\naddress del 198.19.0.1/32 dev eth0\n".repeat(4000);
+    let mut lost = false;
+    for _ in 0..100 {
+        host.namespace.ip(&flood);
+        lost = host.namespace.enter(has_lost_notifications).join().unwrap();
+        if lost {
+            break;
+        }
+    }
+    assert!(lost, "the kernel has kept 800,000 notifications");
+    host.namespace.ip("address del 198.18.5.200/24 dev eth0\n");
+    daemon.process.thaw();
+    daemon.until("the address is put back", |_| host.has("198.18.5.200"));
+    assert!(daemon.events().iter().any(|event| event["event"] == "restored"), "{:?}", daemon.events());
+}
+
+/// Whether a socket of this namespace that listens to links and addresses has lost something (proc(5), net/netlink).
+fn has_lost_notifications() -> bool {
+    const LINKS_AND_ADDRESSES: &str = "00000111";
+    let text = fs::read_to_string("/proc/thread-self/net/netlink").unwrap();
+    text.lines().skip(1).any(|line| {
+        let columns: Vec<_> = line.split_whitespace().collect();
+        columns[3] == LINKS_AND_ADDRESSES && columns[8] != "0"
+    })
 }
