@@ -46,7 +46,7 @@ struct Arguments {
     #[arg(long)]
     json: bool,
     /// Exit with 1 if a limit is missed
-    #[arg(long)]
+    #[arg(long, conflicts_with = "only")]
     strict: bool,
     /// Measure one program only: without a ratio, to find out why a number is what it is
     #[arg(long, value_enum)]

@@ -17,7 +17,7 @@ pub struct Table {
 
 impl Table {
     pub fn new(runs: u32) -> Self {
-        Self { schema: 1, runs, rows: Vec::new() }
+        Self { schema: 2, runs, rows: Vec::new() }
     }
 }
 
@@ -32,8 +32,6 @@ pub enum Limit {
 }
 
 /// One quantity, of both programs. Less is better.
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Row {
     pub bench: String,
     pub quantity: String,
@@ -41,6 +39,44 @@ pub struct Row {
     pub limits: Vec<Limit>,
     pub vipd: Vec<f64>,
     pub keepalived: Vec<f64>,
+}
+
+/// A row as JSON: the medians and what follows from them, and every sample.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Shown<'a> {
+    bench: &'a str,
+    quantity: &'a str,
+    unit: &'a str,
+    limits: &'a [Limit],
+    vipd: Option<f64>,
+    keepalived: Option<f64>,
+    ratio: Option<f64>,
+    kept: Option<bool>,
+    samples: Samples<'a>,
+}
+
+#[derive(Serialize)]
+struct Samples<'a> {
+    vipd: &'a [f64],
+    keepalived: &'a [f64],
+}
+
+impl Serialize for Row {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let shown = Shown {
+            bench: &self.bench,
+            quantity: &self.quantity,
+            unit: self.unit,
+            limits: &self.limits,
+            vipd: median(&self.vipd),
+            keepalived: median(&self.keepalived),
+            ratio: self.ratio(),
+            kept: self.verdict(),
+            samples: Samples { vipd: &self.vipd, keepalived: &self.keepalived },
+        };
+        shown.serialize(serializer)
+    }
 }
 
 impl Row {
