@@ -1,7 +1,9 @@
 # make drill   a real failover and failback, in containers, with a report     (about 5 minutes the first time, then under 2)
 # make test    everything: format, lints, unit, namespace and peer tests, the drills
 # make setup   only the Debian packages that the two above need
-# make bench  vipd against the installed keepalived, in one run, as ratios              (about 12 minutes)
+# make release  the programs as they are installed: target/TRIPLE/release
+# make bench   vipd, built as for a release, against the installed keepalived, in one run, as ratios    (about 12 minutes)
+#              make bench BENCH="assign scale --runs 11 --strict"     some of it; docs/bench.md
 # make bench-switchover  bcctl beside repmgr, pg_auto_failover and Patroni, in one run    (about 15 minutes; RUNS=100)
 # make clean   what drills may have left behind (containers, networks, volumes carrying our label), and target/
 
@@ -17,7 +19,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= auto
 
 RUNS ?= 20
 
-.PHONY: drill test bench bench-switchover setup setup-test build lint unit drills clean
+.PHONY: drill test release bench bench-switchover setup setup-test build lint unit drills clean
 
 drill: setup build
 	$(BIN)/bc-harness drill $(DRILL)
@@ -44,8 +46,14 @@ unit:
 drills: build
 	BC_HARNESS=$(CURDIR)/$(BIN)/bc-harness cargo test --locked -p bc-tests -- --test-threads=1 --nocapture
 
+# At fixed addresses, so that a command starts without relocating itself (docs/decisions/0060).
+RELEASE := RUSTFLAGS="$(RUSTFLAGS) -C relocation-model=static"
+
+release:
+	$(RELEASE) cargo build --locked --release --workspace --bins
+
 bench: setup-test
-	cargo bench --locked -p vipd --bench keepalived -- $(BENCH)
+	$(RELEASE) cargo bench --locked -p vipd --bench keepalived -- $(BENCH)
 
 bench-switchover:
 	@testenv/setup bench
