@@ -193,6 +193,10 @@ impl Request<'_> {
     /// Turns a level off and looks twice; what it proves, if every device says off.
     fn level_off(&mut self, number: u32, level: &[Device<'_>]) -> Option<LevelOff> {
         for device in level {
+            // An agent that is started, even to be killed at once, may act.
+            if self.is_over() {
+                return None;
+            }
             let looked = self.means.look_first
                 && self.ask(number, device, FenceAction::Status, device.timeout / FIRST_LOOK_SHARE) == NodeState::Off;
             if looked {
@@ -257,6 +261,9 @@ impl Request<'_> {
             let able: Vec<&Device<'_>> = level.iter().filter(|device| device.agent.turns_on()).collect();
             let mut all_on = !able.is_empty();
             for device in able {
+                if self.is_over() {
+                    return self.ended(NodeState::Unknown, false, (Grade::X, Grade::X), vec![]);
+                }
                 self.ask(number, device, FenceAction::On, device.timeout * ACT_SHARE.0 / ACT_SHARE.1);
                 all_on &= self.poll(number, device, Duration::ZERO, |state| (state == NodeState::On).then_some(true));
                 if self.is_over() {

@@ -116,10 +116,16 @@ pub(crate) fn carry_in(
         let history = history::read(setting.history).map_err(Error::Intent)?;
         if let Some(report) = merged(&history, seen, order, arrived) {
             check_right(world, setting, &tokens, order)?;
+            if let Some(token) = &order.token {
+                tokens.admit(world.disk, node.name, token, (world.today)())?;
+            }
             return Ok(verdict(world, setting, report));
         }
     }
     wait(world, &node, delay);
+    if world.stop.requested() {
+        return Err(Error::Refused("stopped before the first call".to_owned()));
+    }
     if let Some(token) = &order.token {
         tokens.admit(world.disk, node.name, token, (world.today)())?;
     }

@@ -216,6 +216,7 @@ fn a_wish_to_stop_is_never_a_success() {
         },
     );
     assert_eq!((outcome.state, outcome.confirmed), (Unknown, false));
+    assert_eq!(calls(&outcome), [""; 0], "nothing is asked any more");
 }
 
 #[test]
