@@ -73,7 +73,8 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.kill();
-        let _ = self.0.wait();
+        // A child that a dead disk holds in the kernel cannot even be killed now: it is left to init.
+        let _ = self.0.try_wait();
     }
 }
 
@@ -132,12 +133,18 @@ pub(crate) fn run(
     };
 
     group.kill();
+    let mut is_over = cut_short.is_none();
     let drained_by = instant() + DRAIN;
-    while output.open > 0 {
+    while output.open > 0 || !is_over {
         match received.recv_timeout(drained_by.saturating_duration_since(instant())) {
+            Ok(Event::Ended) => is_over = true,
             Ok(event) => output.take(event),
             Err(_) => break,
         }
+    }
+    if !is_over {
+        // Killed, and still there: the kernel holds it, for as long as a disk or a file server does not answer.
+        return Ok(output.finish(cut_short.unwrap_or(Ended::DeadlineReached)));
     }
     let status = group.0.wait()?;
     let ended = cut_short.unwrap_or_else(|| match status.code() {

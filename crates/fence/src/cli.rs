@@ -106,6 +106,14 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// One question to an SBD disk; for fence itself
+    #[command(hide = true)]
+    Disk {
+        #[arg(value_parser = ["look", "writable", "poison", "clear"])]
+        verb: String,
+        path: PathBuf,
+        slot: String,
+    },
     /// Show what was done, by whom and why
     History {
         /// Show one node only

@@ -11,7 +11,7 @@ mod login;
 mod nftables;
 mod postgresql;
 mod redfish;
-mod sbd;
+pub(crate) mod sbd;
 mod services;
 mod ssh;
 mod watchdog;

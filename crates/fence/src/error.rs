@@ -55,6 +55,9 @@ pub(crate) enum Error {
         #[source]
         source: io::Error,
     },
+    /// A question to a disk.
+    #[error("{0}")]
+    Disk(String),
     /// A drill that may not be for real.
     #[error("{0} is not marked `emulated = true` in the configuration: nothing was done")]
     NotEmulated(String),
@@ -76,7 +79,7 @@ impl Error {
             | Self::Signals(_) => Exit::Refused,
             Self::Gate(error) => error.exit(),
             Self::Helper(error) => error.exit(),
-            Self::History(_) | Self::Output(_) | Self::Watchdog { .. } => Exit::Failed,
+            Self::History(_) | Self::Output(_) | Self::Watchdog { .. } | Self::Disk(_) => Exit::Failed,
         }
     }
 
@@ -105,6 +108,7 @@ impl Error {
             | Self::NotTyped
             | Self::NotConfigured(_)
             | Self::Watchdog { .. }
+            | Self::Disk(_)
             | Self::UnknownNode(_)
             | Self::History(_)
             | Self::Signals(_)

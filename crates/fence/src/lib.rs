@@ -68,6 +68,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<Exit, Error> {
+    if let Command::Disk { verb, path, slot } = &cli.command {
+        let look = devices::sbd::ask_disk(verb, path, slot).map_err(Error::Disk)?;
+        return render::json(&look).and_then(|text| render::print(&text)).map(|()| Exit::Done);
+    }
     // A node that guards itself needs no configuration: that is its peer's.
     if let Command::Watchdog(watch) = &cli.command {
         return keep_watch(watch);
@@ -107,6 +111,7 @@ fn run(cli: &Cli) -> Result<Exit, Error> {
         | Command::Agent { .. }
         | Command::Hook { .. }
         | Command::Watchdog(_)
+        | Command::Disk { .. }
         | Command::Gate(_)
         | Command::Serve
         | Command::SelfFence(_) => Ok(Exit::Done),

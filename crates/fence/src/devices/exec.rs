@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use bc_model::fencing::{Grade, NodeState};
 use serde::Deserialize;
@@ -15,6 +16,7 @@ use toml::Spanned;
 
 use crate::agent::{Action, Agent, Answer, Call, Preview, ending};
 use crate::child::{self, Ended, Finished};
+use crate::clock::instant;
 use crate::config::{Keys, Problem, absolute};
 use crate::secret::{OptionValue, Options, clean, is_secret};
 
@@ -27,9 +29,35 @@ pub(crate) struct ExecAgent {
     pub(crate) options: Options,
     /// Options whose value is the content of a file, read anew at every call.
     pub(crate) options_from_file: Vec<(String, PathBuf)>,
+    /// Whether its options leave the choice of a target to the agent: asked of it once.
+    chooses: OnceLock<Option<String>>,
 }
 
 impl ExecAgent {
+    fn is_given(&self, name: &str) -> bool {
+        let same = |given: &String| given.to_ascii_lowercase().replace('-', "_") == name;
+        self.options.keys().any(same) || self.options_from_file.iter().any(|(given, _)| same(given))
+    }
+
+    /// What is missing without which the agent would choose a target itself, by its own metadata.
+    ///
+    /// `fence_redfish` without `systems_uri` was seen to switch off the last system of the list, and to exit 0.
+    fn missing_target(&self, call: &Call<'_>) -> Option<&str> {
+        // Only what is named as FenceAgentAPI says is sure to know the action.
+        let name = self.command.file_name()?.to_str()?;
+        if !name.starts_with("fence_") || self.is_given("plug") || self.is_given("port") || self.is_given("systems_uri")
+        {
+            return None;
+        }
+        let ask = || {
+            let mut command = Command::new(&self.command);
+            command.current_dir("/");
+            let asked = child::run(&mut command, b"action=metadata\n".to_vec(), call.limit, call.waiting, call.stop);
+            target_option(&asked.ok()?.stdout)
+        };
+        self.chooses.get_or_init(ask).as_deref()
+    }
+
     /// All options, with the files read.
     fn resolve(&self) -> Result<Options, String> {
         let mut options = self.options.clone();
@@ -75,6 +103,14 @@ fn detail(finished: &Finished, call: &Call<'_>, options: &Options) -> String {
 
 impl Agent for ExecAgent {
     fn call(&self, call: &Call<'_>) -> Answer {
+        let begun = instant();
+        if let Some(option) = self.missing_target(call) {
+            return Answer::unknown(format!(
+                "refused: without the option {option} the agent would choose a target itself"
+            ));
+        }
+        let limit = call.limit.saturating_sub(instant().saturating_duration_since(begun));
+        let call = &Call { limit, ..*call };
         let options = match self.resolve() {
             Ok(options) => options,
             Err(problem) => return Answer::unknown(problem),
@@ -187,7 +223,7 @@ pub(crate) fn read(keys: Keys<'_>) -> Result<Box<dyn Agent>, Problem> {
         }
         options_from_file.push((name.clone(), absolute(&format!("{table}.{name}"), &path)?));
     }
-    Ok(Box::new(ExecAgent { command, options, options_from_file }))
+    Ok(Box::new(ExecAgent { command, options, options_from_file, chooses: OnceLock::new() }))
 }
 
 fn check_option(table: &str, name: &str, value: &str, at: usize) -> Result<(), Problem> {
@@ -203,6 +239,22 @@ fn check_option(table: &str, name: &str, value: &str, at: usize) -> Result<(), P
         return Err(Problem::new(at, key, "expected one line without control characters"));
     }
     Ok(())
+}
+
+/// The option that names the target, by an agent's metadata: one that it requires, or one that it would fill in by itself.
+fn target_option(metadata: &str) -> Option<String> {
+    let has = |name: &str, required: &str| {
+        metadata.lines().any(|line| {
+            line.contains("<parameter ") && line.contains(&format!("name=\"{name}\"")) && line.contains(required)
+        })
+    };
+    if has("systems_uri", "") {
+        Some("systems_uri".to_owned())
+    } else if has("plug", "required=\"1\"") || has("port", "required=\"1\"") {
+        Some("plug".to_owned())
+    } else {
+        None
+    }
 }
 
 /// Names that may not be configured, with the reason: each would let an agent do what was not asked for.
@@ -272,6 +324,19 @@ mod tests {
         for (name, grade) in table {
             assert_eq!(grade_of(&Path::new("/usr/sbin").join(name)), grade, "{name}");
         }
+    }
+
+    #[test]
+    fn an_agent_that_would_choose_a_target_is_known_by_its_metadata() {
+        let parameter =
+            |name: &str, required: u8| format!("\t<parameter name=\"{name}\" unique=\"0\" required=\"{required}\">\n");
+        assert_eq!(target_option(&parameter("plug", 1)).as_deref(), Some("plug"));
+        assert_eq!(
+            target_option(&(parameter("plug", 0) + &parameter("systems_uri", 0))).as_deref(),
+            Some("systems_uri")
+        );
+        assert_eq!(target_option(&parameter("plug", 0)), None);
+        assert_eq!(target_option("no metadata at all"), None);
     }
 
     #[test]

@@ -7,24 +7,27 @@
 mod disk;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bc_model::fencing::{Grade, NodeState};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::agent::{Action, Agent, Answer, Call, Preview, Rehearsal, seconds};
+use crate::agent::{Action, Agent, Answer, Call, Preview, Rehearsal, ending, seconds};
+use crate::child::{self, Ended};
 use crate::clock::{instant, timestamp};
 use crate::config::{Keys, Problem};
+use crate::secret::{Options, clean};
 use crate::watchdog::record;
 use disk::{Disk, Message};
 
 const TICK: Duration = Duration::from_millis(50);
+/// How long the record may take to be read.
+const PROOF: Duration = Duration::from_secs(1);
 /// Beside msgwait: for writing, and for the kernel's coarse timers.
 const MARGIN: Duration = Duration::from_millis(500);
 
@@ -75,7 +78,8 @@ pub(crate) fn read(keys: Keys<'_>) -> Result<Box<dyn Agent>, Problem> {
 }
 
 /// What one disk said.
-struct Look {
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Look {
     message: Message,
     msgwait: Duration,
     watchdog: Duration,
@@ -87,39 +91,24 @@ impl Sbd {
         self.disks.len() / 2 + 1
     }
 
-    /// Does `work` on every disk at once, each in a thread of its own: a disk may keep a call for ever.
-    fn each(
-        &self,
-        call: &Call<'_>,
-        until: Instant,
-        work: fn(&Path, &str, &AtomicBool) -> Result<Look, String>,
-    ) -> Vec<Result<Look, String>> {
-        let begun = instant();
-        let given_up = Arc::new(AtomicBool::new(false));
-        let (done, results) = mpsc::channel();
-        for (number, path) in self.disks.iter().cloned().enumerate() {
-            let (done, slot, given_up) = (done.clone(), self.slot.clone(), Arc::clone(&given_up));
-            thread::spawn(move || {
-                let _ = done.send((number, work(&path, &slot, &given_up)));
-            });
-        }
-        let silent = || Err(format!("no answer within {}", seconds(call.limit)));
-        let mut found: Vec<Result<Look, String>> = self.disks.iter().map(|_| silent()).collect();
-        let mut open = found.len();
-        let mut told = 0;
-        while open > 0 && instant() < until && !call.stop.requested() {
-            match results.recv_timeout(TICK) {
-                Ok((number, result)) => {
-                    found[number] = result;
-                    open -= 1;
-                }
-                Err(RecvTimeoutError::Timeout) => tell(call, begun, &mut told),
-                Err(RecvTimeoutError::Disconnected) => break,
+    /// Asks every disk at once, each through a process of its own: the kernel may hold it for as long as a disk does not answer, and
+    /// a thread held so would keep this program from ending.
+    fn each(&self, call: &Call<'_>, until: Instant, verb: &str) -> Vec<Result<Look, String>> {
+        let limit = until.saturating_duration_since(instant());
+        let ask = |path: &PathBuf| {
+            let mut command = Command::new("/proc/self/exe");
+            command.arg("disk").arg(verb).arg(path).arg(&self.slot).current_dir("/");
+            let done = child::run(&mut command, Vec::new(), limit, &|_| {}, call.stop).map_err(|e| e.to_string())?;
+            match done.ended {
+                Ended::Exited(0) => serde_json::from_str(&done.stdout).map_err(|error| error.to_string()),
+                Ended::Exited(1) => Err(clean(&done.stderr, &Options::new())),
+                ended => Err(ending(ended, limit)),
             }
-        }
-        // Who is still on the way writes nothing any more.
-        given_up.store(true, Ordering::SeqCst);
-        found
+        };
+        thread::scope(|scope| {
+            let asked: Vec<_> = self.disks.iter().map(|path| scope.spawn(move || ask(path))).collect();
+            asked.into_iter().map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        })
     }
 
     fn words(&self, found: &[Result<Look, String>]) -> String {
@@ -132,7 +121,7 @@ impl Sbd {
 
     fn off(&self, call: &Call<'_>, until: Instant) -> Answer {
         // First a look: whether the time suffices, before anything is written.
-        let looks = self.each(call, until, look);
+        let looks = self.each(call, until, "look");
         let msgwait = looks.iter().flatten().map(|look| look.msgwait).max();
         let Some(msgwait) = msgwait.filter(|_| looks.iter().flatten().count() >= self.enough()) else {
             return Answer::unknown(self.words(&looks));
@@ -145,7 +134,7 @@ impl Sbd {
                 seconds(call.limit)
             ));
         }
-        let sent = self.each(call, until, poison);
+        let sent = self.each(call, until, "poison");
         let words = self.words(&sent);
         if sent.iter().flatten().count() < self.enough() {
             return Answer::unknown(format!("the pill is not on enough disks: {words}"));
@@ -174,7 +163,7 @@ impl Sbd {
     }
 
     fn on(&self, call: &Call<'_>, until: Instant) -> Answer {
-        let sent = self.each(call, until, clear);
+        let sent = self.each(call, until, "clear");
         let words = self.words(&sent);
         *self.poisoned.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
         if sent.iter().all(Result::is_ok) {
@@ -186,7 +175,7 @@ impl Sbd {
     }
 
     fn status(&self, call: &Call<'_>, until: Instant) -> Answer {
-        let looks = self.each(call, until, look);
+        let looks = self.each(call, until, "look");
         let words = self.words(&looks);
         let good: Vec<&Look> = looks.iter().flatten().collect();
         let pills = good.iter().filter(|look| matches!(look.message, Message::Off | Message::Reset)).count();
@@ -209,7 +198,7 @@ impl Sbd {
         if elapsed < msgwait {
             return Answer::unknown(format!("{words}; msgwait has not gone by"));
         }
-        let (at_most, proof) = match self.proof(call.node, watchdog) {
+        let (at_most, proof) = match self.proof(call, watchdog) {
             Ok(proof) => (None, proof),
             Err(problem) => (Some(Grade::X), format!("no proof that the watchdog was armed: {problem}")),
         };
@@ -218,10 +207,10 @@ impl Sbd {
     }
 
     /// Whether it is on record that the node's watchdog was armed, and fires in the time that the disk promises.
-    fn proof(&self, node: &str, watchdog: Duration) -> Result<String, String> {
+    fn proof(&self, call: &Call<'_>, watchdog: Duration) -> Result<String, String> {
         let file = self.armed_record.as_ref().ok_or("no armed-record is configured")?;
-        let record = record::read(file)?;
-        record.proves_armed(node, timestamp(), self.armed_within)?;
+        let record = record::read_within(file, PROOF, call.stop)?;
+        record.proves_armed(call.node, timestamp(), self.armed_within)?;
         if record.timeout() > watchdog {
             return Err(format!(
                 "it fires after {}, the disk promises {}",
@@ -241,33 +230,21 @@ fn tell(call: &Call<'_>, begun: Instant, told: &mut u64) {
     }
 }
 
-fn look(path: &Path, slot: &str, _: &AtomicBool) -> Result<Look, String> {
-    let disk = Disk::open(path, false)?;
-    let message = disk.message(disk.slot(slot)?)?;
-    Ok(Look { message, msgwait: disk.header.msgwait, watchdog: disk.header.watchdog })
-}
-
-fn writable(path: &Path, slot: &str, _: &AtomicBool) -> Result<Look, String> {
-    let disk = Disk::open(path, true)?;
-    let message = disk.message(disk.slot(slot)?)?;
-    Ok(Look { message, msgwait: disk.header.msgwait, watchdog: disk.header.watchdog })
-}
-
-fn poison(path: &Path, slot: &str, given_up: &AtomicBool) -> Result<Look, String> {
-    send(path, slot, given_up, Message::Off)
-}
-
-fn clear(path: &Path, slot: &str, given_up: &AtomicBool) -> Result<Look, String> {
-    send(path, slot, given_up, Message::Clear)
-}
-
-fn send(path: &Path, slot: &str, given_up: &AtomicBool, message: Message) -> Result<Look, String> {
-    let disk = Disk::open(path, true)?;
+/// One question to one disk, by a process of its own: `look`, `writable`, `poison`, `clear`.
+///
+/// # Errors
+/// In words.
+pub(crate) fn ask_disk(verb: &str, path: &Path, slot: &str) -> Result<Look, String> {
+    let disk = Disk::open(path, verb != "look")?;
     let slot = disk.slot(slot)?;
-    if given_up.load(Ordering::SeqCst) {
-        return Err("given up".to_owned());
+    let message = match verb {
+        "poison" => Message::Off,
+        "clear" => Message::Clear,
+        _ => disk.message(slot)?,
+    };
+    if matches!(verb, "poison" | "clear") {
+        disk.send(slot, message, "fence")?;
     }
-    disk.send(slot, message, "fence")?;
     Ok(Look { message, msgwait: disk.header.msgwait, watchdog: disk.header.watchdog })
 }
 
@@ -279,7 +256,7 @@ impl Agent for Sbd {
             Action::On => self.on(call, until),
             Action::Status => self.status(call, until),
             Action::Monitor => {
-                let looks = self.each(call, until, look);
+                let looks = self.each(call, until, "look");
                 let obeyed = looks.iter().flatten().count() >= self.enough();
                 Answer { state: NodeState::Unknown, obeyed, at_most: None, detail: self.words(&looks) }
             }
@@ -307,7 +284,7 @@ impl Agent for Sbd {
     fn rehearse(&self, call: &Call<'_>) -> Rehearsal {
         let until = instant() + call.limit;
         // Opened for writing, and not written.
-        let looks = self.each(call, until, writable);
+        let looks = self.each(call, until, "writable");
         let words = self.words(&looks);
         let good: Vec<&Look> = looks.iter().flatten().collect();
         if good.len() < self.enough() {
@@ -315,7 +292,7 @@ impl Agent for Sbd {
         }
         let msgwait = good.iter().map(|look| look.msgwait).max().unwrap_or_default();
         let watchdog = good.iter().map(|look| look.watchdog).min().unwrap_or_default();
-        let mut missing: Vec<String> = self.proof(call.node, watchdog).err().into_iter().collect();
+        let mut missing: Vec<String> = self.proof(call, watchdog).err().into_iter().collect();
         if call.limit * 2 / 3 <= msgwait + MARGIN {
             missing.push(format!("a timeout of twice the msgwait of {}", seconds(msgwait)));
         }

@@ -114,8 +114,9 @@ impl Services {
         }
         for path in &self.data_directories {
             lines.push(format!("echo 'processes {path}'"));
-            // Only root sees the working directory of everybody; nobody runs in a directory that is misspelt.
-            lines.push("readlink /proc/1/cwd >/dev/null && command -v find >/dev/null || exit 70".to_owned());
+            lines.push("command -v find >/dev/null && command -v grep >/dev/null || exit 70".to_owned());
+            lines.push(UNREADABLE.to_owned());
+            // Nobody runs in a directory that is misspelt.
             lines.push(format!("[ -e '{path}/PG_VERSION' ] || echo 'not a data directory'"));
             lines.push(find_processes(path));
         }
@@ -187,6 +188,13 @@ fn find_processes(path: &str) -> String {
     )
 }
 
+/// Prints every PostgreSQL whose working directory we may not see: without the right to look (root, or CAP_SYS_PTRACE in a
+/// container) all would seem to be gone. The dead that nobody has reaped yet have none.
+const UNREADABLE: &str = "for comm in $(grep -lsxE 'postgres|postmaster' /proc/[0-9]*/comm); do
+  process=${comm%/comm}
+  readlink $process/cwd >/dev/null 2>&1 || ! grep -qs '^State:.[^ZX]' $process/status || echo \"unreadable $process\"
+done";
+
 /// Kills every process that is in `path`, with its whole control group where it is a service of its own, until none is left.
 ///
 /// A postmaster killed alone leaves backends that commit once more; so all are stopped first, then killed.
@@ -224,6 +232,12 @@ fn look_for_processes(answer: &str, path: &str) -> (NodeState, String) {
     let Some(lines) = part(answer, &format!("processes {path}")) else {
         return (NodeState::Unknown, format!("no word about processes in {path}"));
     };
+    if let Some(process) = lines.iter().find_map(|line| line.strip_prefix("unreadable ")) {
+        return (
+            NodeState::Unknown,
+            format!("{process} is a PostgreSQL, and its directory may not be read; look as root"),
+        );
+    }
     if lines.contains(&"not a data directory") {
         return (NodeState::Unknown, format!("{path} is not a data directory of this host; is it spelt right?"));
     }

@@ -20,7 +20,7 @@ use crate::config::{Keys, Problem};
 use crate::watchdog::record::{self, Record};
 
 const MARGIN: Duration = Duration::from_secs(2);
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(250);
 
 /// The watchdog of one node, seen from outside.
 struct SeenWatchdog {
@@ -58,22 +58,24 @@ fn renewal(record: &Record) -> (String, u64) {
 }
 
 impl SeenWatchdog {
-    fn read(&self, node: &str) -> Result<Record, String> {
-        let record = record::read(&self.record)?;
-        record.proves_armed(node, timestamp(), self.armed_within)?;
+    fn read(&self, call: &Call<'_>, limit: Duration) -> Result<Record, String> {
+        let record = record::read_within(&self.record, limit, call.stop)?;
+        record.proves_armed(call.node, timestamp(), self.armed_within)?;
         Ok(record)
     }
 
     /// Watches the record until it is renewed or the node must have ended.
     fn watch(&self, call: &Call<'_>) -> Result<Answer, String> {
-        let first = self.read(call.node)?;
+        let asked = instant();
+        let first = self.read(call, call.limit)?;
         let known = self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if known == Some(renewal(&first)) {
             return Ok(elapsed(&first));
         }
         let (begun, wait) = (instant(), wait(&first));
         // Never a verdict of off before its time, but a renewal is seen at any time.
-        let until = begun + wait.min(call.limit);
+        let end = asked + call.limit;
+        let until = (begun + wait).min(end);
         let mut told = 0;
         let (_open, nobody) = mpsc::channel::<()>();
         while instant() < until {
@@ -81,7 +83,7 @@ impl SeenWatchdog {
                 return Err("interrupted".to_owned());
             }
             let _ = nobody.recv_timeout(TICK.min(until.saturating_duration_since(instant())));
-            let now = self.read(call.node)?;
+            let now = self.read(call, end.saturating_duration_since(instant()).max(TICK))?;
             if renewal(&now) != renewal(&first) {
                 let detail = format!("the node lives: it renewed its record at {:.0}", now.at);
                 return Ok(Answer { state: NodeState::On, obeyed: true, at_most: None, detail });
@@ -92,7 +94,7 @@ impl SeenWatchdog {
                 (call.waiting)(elapsed);
             }
         }
-        if call.limit < wait {
+        if begun + wait > end {
             let (limit, wait) = (seconds(call.limit), seconds(wait));
             return Err(format!(
                 "the record was not renewed for {limit}; {wait} are needed: give the device more time"
@@ -113,7 +115,7 @@ impl Agent for SeenWatchdog {
         match call.action {
             Action::On => Answer::unknown("a watchdog cannot turn a node on"),
             Action::Off | Action::Status => self.watch(call).unwrap_or_else(Answer::unknown),
-            Action::Monitor => match self.read(call.node) {
+            Action::Monitor => match self.read(call, call.limit) {
                 Ok(record) => Answer { state: NodeState::Unknown, obeyed: true, at_most: None, detail: record.words() },
                 Err(problem) => Answer::unknown(problem),
             },
@@ -138,7 +140,7 @@ impl Agent for SeenWatchdog {
     }
 
     fn rehearse(&self, call: &Call<'_>) -> Rehearsal {
-        match self.read(call.node) {
+        match self.read(call, call.limit) {
             Err(problem) => Rehearsal { answer: Answer::unknown(problem), at_most: Grade::X, missing: vec![] },
             Ok(record) => {
                 let needed = wait(&record);

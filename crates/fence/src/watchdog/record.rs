@@ -6,14 +6,18 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::agent::seconds;
+use crate::agent::{ending, seconds};
+use crate::child::{self, Ended};
 use crate::config::{Place, Problem};
+use crate::secret::{Options, clean};
+use crate::stop::Stop;
 
 /// How old a record may be unless the configuration says otherwise.
 const DEFAULT_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -100,6 +104,24 @@ pub(crate) fn read(file: &Path) -> Result<Record, String> {
     let problem = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let text = fs::read_to_string(file).map_err(|error| problem(&error))?;
     serde_json::from_str(&text).map_err(|error| problem(&error))
+}
+
+/// Reads a record from a place that may keep the reader for ever: a file system whose server is gone.
+///
+/// Another process reads it, because a thread that the kernel holds would keep this one from ending.
+///
+/// # Errors
+/// In words, when it is not there within `limit`.
+pub(crate) fn read_within(file: &Path, limit: Duration, stop: &Stop) -> Result<Record, String> {
+    let problem = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    let mut command = Command::new("cat");
+    command.arg("--").arg(file).current_dir("/");
+    let read = child::run(&mut command, Vec::new(), limit, &|_| {}, stop).map_err(|error| problem(&error))?;
+    match read.ended {
+        Ended::Exited(0) => serde_json::from_str(&read.stdout).map_err(|error| problem(&error)),
+        Ended::Exited(_) => Err(clean(&read.stderr, &Options::new())),
+        ended => Err(problem(&ending(ended, limit))),
+    }
 }
 
 /// Replaces a record, on the disk when this returns.

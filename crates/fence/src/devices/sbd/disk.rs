@@ -13,13 +13,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
+use serde::{Deserialize, Serialize};
 
 /// The largest sector there is; every smaller one divides it.
 const LARGEST_SECTOR: usize = 4096;
 const NAME_BYTES: usize = 64;
 
 /// What may stand in a mailbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Message {
     Clear,
     Test,

@@ -111,6 +111,7 @@ fn postgresql_is_off_when_no_process_is_in_its_directory_and_nobody_listens() {
     assert_eq!(postgresql("", &format!("{SOCKETS}{listens}")), NodeState::On);
     assert_eq!(postgresql("", &format!("{SOCKETS}{talks}")), NodeState::Off);
     assert_eq!(postgresql("not a data directory\n", SOCKETS), NodeState::Unknown);
+    assert_eq!(postgresql("unreadable /proc/77\n", SOCKETS), NodeState::Unknown);
     assert_eq!(postgresql("", "sockets\n"), NodeState::Unknown);
     assert_eq!(postgresql("", ""), NodeState::Unknown);
 }
