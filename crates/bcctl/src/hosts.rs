@@ -144,7 +144,7 @@ impl Unreached {
             Self::HostKey => {
                 "compare the fingerprint at the console; if the host was reinstalled, `ssh-keygen -R HOST` and accept the new key"
             }
-            Self::Sudo => "every command runs as `sudo -n sh -c …`: sudoers has to allow that without a password",
+            Self::Sudo => "the shell on the host is `sudo -n sh`: sudoers has to allow that without a password",
             Self::Name => "correct `ssh` in the inventory, or the name service",
             Self::NoAnswer => "is it powered on, and is its network up? `fence status HOST` asks its power switch",
             Self::NotStarted => "install it on this machine, or correct PATH",

@@ -49,7 +49,7 @@ kinds! {
     NOT_ROOT 105 Error "the login on a host may not do what is needed"
         ALL_INTENTS,
         "Services, runuser and vipd need root; without it every later finding about the host would be wrong.",
-        "log in as root, or set `sudo = true` and let sudoers allow it without a password: every command runs as `sudo -n sh -c …`.",
+        "log in as root, or set `sudo = true` and let sudoers allow it without a password: one shell per host is opened as `sudo -n sh`.",
         [Same(103)];
     BROKE_OFF 106 Error "the look at a host broke off"
         ALL_INTENTS,
