@@ -527,3 +527,24 @@ fn a_switchover_waits_for_the_standby_if_the_policy_says_so() {
     let said = site.expect(0, &["switchover", "--yes"]);
     assert!(said.contains("catch-up") && said.contains("behind 0"), "{said}");
 }
+
+/// The promise is 2 s; how long it takes here is said, and the limit leaves room for a machine that does other things.
+#[test]
+fn a_check_of_a_healthy_site_over_real_ssh_is_quick() {
+    if let Some(reason) = site::missing() {
+        assert!(std::env::var("CI").map_or(true, |ci| ci != "true"), "{reason}");
+        eprintln!("SKIPPED: {reason}");
+        return;
+    }
+    let site = Site::over_ssh();
+    let mut times: Vec<std::time::Duration> = (0..5)
+        .map(|_| {
+            let begun = std::time::Instant::now();
+            assert_eq!(check(&site), (Some(0), Vec::new()), "a healthy site");
+            begun.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    eprintln!("check of a healthy site over ssh, all connections new: median {:?} of {times:?}", times[2]);
+    assert!(times[2] < std::time::Duration::from_secs(8), "{times:?}");
+}
