@@ -117,7 +117,6 @@ mod tests {
     use super::*;
 
     /// In a network namespace of its own; skipped where none can be made.
-    #[expect(clippy::print_stderr, reason = "whoever runs the tests must see why one was skipped")]
     fn in_a_namespace(test: impl FnOnce() + Send + 'static) {
         let unshared = || nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
         let run = std::thread::spawn(move || unshared().map(|()| test()));
