@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use super::bed::world::{World, until};
+use super::bed::frame::Frame;
+use super::bed::observer::now;
+use super::bed::site::Site;
+use super::bed::world::{Host, World, until};
 use super::instance::{Daemon, elected, managed};
 
 #[test]
@@ -100,6 +103,49 @@ fn a_second_owner_is_reported_and_the_address_announced_again() {
     assert_eq!(forced.code, Some(0), "{forced:?}");
     daemon.until("it has noticed", |daemon| daemon.events().iter().any(|event| event["event"] == "conflict"));
     assert_eq!(daemon.instance().state, "Active", "it defends the address");
+}
+
+/// Puts one advertisement of priority 100 on the wire, as a router that was Active on the other side of a cut does.
+fn advertise_from(host: &Host, source: std::net::Ipv4Addr) {
+    use pnet::datalink::{Channel, Config, channel, interfaces};
+    let mac = host.mac;
+    let send = move || {
+        let vips = [[198, 18, 5, 200]];
+        let interval = vrrp::AdverInterval::from_millis(vrrp::Version::V3, 100).unwrap();
+        let priority = vrrp::AdvertPriority::Holding(vrrp::Priority::new(100).unwrap());
+        let addresses = vrrp::AddressList::v4(&vips).unwrap();
+        let advertisement =
+            vrrp::Advertisement::new(vrrp::Vrid::new(51).unwrap(), priority, interval, addresses).unwrap();
+        let endpoints = vrrp::wire::Endpoints::V4 { source, destination: vrrp::wire::IPV4_GROUP };
+        let (mut message, mut frame) = ([0; 64], Vec::new());
+        let length = advertisement.emit(endpoints, vrrp::wire::ChecksumForm::default(), &mut message).unwrap();
+        assert!(vipd::frame::vrrp::write(&mut frame, mac, endpoints, &message[..length]));
+        let link = interfaces().into_iter().find(|link| link.name == "eth0").unwrap();
+        let Ok(Channel::Ethernet(mut sender, _)) = channel(&link, Config::default()) else { panic!("no Ethernet") };
+        sender.send_to(&frame, None).unwrap().unwrap();
+    };
+    host.namespace.enter(send).join().unwrap();
+}
+
+#[test]
+fn after_a_short_split_brain_the_one_that_stays_active_announces_again() {
+    let Some(site) = Site::new() else { return };
+    let hosts = &site.world.hosts;
+    let mut high = Daemon::start(&hosts[0], &elected(200, ""));
+    high.until("it is Active", |daemon| daemon.instance().state == "Active");
+    // The rounds that follow a take-over are done.
+    std::thread::sleep(std::time::Duration::from_millis(700));
+
+    let healed = now();
+    advertise_from(&hosts[1], std::net::Ipv4Addr::new(198, 18, 5, 11));
+    let vip = "198.18.5.200".parse().unwrap();
+    // The neighbours may have learnt the loser's MAC address meanwhile; nobody but the winner can tell them.
+    until("the winner announces again", || {
+        let tells = |frame: &Frame| frame.announces() == Some(vip) && frame.from() == Some(hosts[0].mac);
+        site.observer.look(healed, |frames| frames.iter().any(tells))
+    });
+    let left = |event: &serde_json::Value| event["from"] == "Active";
+    assert!(!high.events().iter().any(left), "it has been Active all the time");
 }
 
 #[test]
