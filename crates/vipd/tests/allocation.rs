@@ -1,8 +1,10 @@
 //! Steady state allocates nothing per advertisement: not the Active router that sends it and renews its lease, and not the
 //! Backup that hears it and sets its timer again.
 //!
-//! Both daemons run in this process, each in a thread and a network namespace of its own; the allocator counts for each.
+//! Each daemon runs in this very program, started again in a network namespace of its own, whose allocator counts. (A daemon
+//! closes its whole process in, so it cannot run beside the test.)
 
+#![expect(clippy::print_stdout, reason = "the daemon tells the test what it has counted")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
 #![expect(unreachable_pub, reason = "modules of one program; pub says what the others use")]
 #![expect(clippy::disallowed_methods, reason = "a test waits for time to pass, and for daemons with a deadline")]
@@ -13,25 +15,25 @@ mod world;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use vipd::config::Config;
 use vipd::daemon::Service;
 use world::{Host, World, until};
 
-/// The system's allocator, which counts what threads that want it ask for.
+/// The system's allocator, which counts what a thread asks for.
 struct Counting;
 
 thread_local! {
-    static COUNTER: Cell<Option<&'static AtomicU64>> = const { Cell::new(None) };
+    static COUNTER: Cell<u64> = const { Cell::new(0) };
 }
 
 fn count() {
     // A thread that ends allocates without being counted.
-    let _ = COUNTER.try_with(|counter| counter.get().map(|counter| counter.fetch_add(1, Ordering::Relaxed)));
+    let _ = COUNTER.try_with(|counter| counter.set(counter.get() + 1));
 }
 
 #[expect(unsafe_code, reason = "an allocator is unsafe by its trait; this one hands everything on")]
@@ -61,82 +63,89 @@ const WINDOWS: usize = 100;
 /// Windows in which something else may have its turn: addresses get their lifetime again every half second, and the kernel
 /// tells about it. Seen: 10 to 15.
 const OTHERWISE: usize = 50;
+/// What the daemon's line begins with.
+const COUNTED: &str = "allocations: ";
+const DIRECTORY: &str = "VIPD_TEST_DIRECTORY";
 
-/// A daemon that runs until it is dropped.
-struct Daemon {
-    allocations: &'static AtomicU64,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+/// Not a test: the daemon of the others, in a process of its own.
+#[test]
+#[ignore = "started by the other tests, in a namespace of theirs"]
+fn daemon() {
+    let directory = PathBuf::from(std::env::var_os(DIRECTORY).expect("a directory"));
+    let (file, socket) = (directory.join("vipd.toml"), directory.join("vipd.sock"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let config = Config::load(&file).expect("a configuration");
+        let service = Service::start(file, config, Some(socket)).await.expect("a daemon that is ready");
+        tokio::select! {
+            result = service.run() => result.expect("the daemon runs"),
+            () = watch() => {}
+        }
+    });
 }
+
+/// Prints how much was allocated in each window, and goes on.
+async fn watch() {
+    // Announcements, and lists that grow to their size, are over after a second.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let mut windows = [0; WINDOWS];
+    for window in &mut windows {
+        let before = COUNTER.get();
+        tokio::time::sleep(WINDOW).await;
+        *window = COUNTER.get() - before;
+    }
+    println!("\n{COUNTED}{windows:?}");
+    std::future::pending().await
+}
+
+/// A daemon. Killed when dropped.
+struct Daemon(Child);
 
 impl Daemon {
     fn start(host: &Host, directory: &Path, priority: u8, address: &str) -> Self {
-        let allocations: &'static AtomicU64 = Box::leak(Box::default());
-        let (file, socket) = (directory.join(format!("{priority}.toml")), directory.join(format!("{priority}.sock")));
         let text = format!(
             "[[instance]]\nname = \"web\"\nmode = \"vrrp\"\ninterface = \"eth0\"\naddresses = [\"{address}\"]\n\
              virtual-router-id = 51\npriority = {priority}\nadvertisement-interval-ms = 10\n"
         );
-        std::fs::write(&file, text).unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let run = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let config = Config::load(&file).expect("a configuration");
-                let service = Service::start(file, config, Some(socket)).await.expect("a daemon that is ready");
-                COUNTER.set(Some(allocations));
-                tokio::select! {
-                    result = service.run() => result.expect("the daemon runs"),
-                    _ = stopped => {}
-                }
-                COUNTER.set(None);
-            });
-        };
-        Self { allocations, stop: Some(stop), thread: Some(host.namespace.enter(run)) }
+        std::fs::write(directory.join("vipd.toml"), text).unwrap();
+        let mut command = host.namespace.command(std::env::current_exe().unwrap().to_str().unwrap());
+        command.args(["daemon", "--exact", "--ignored", "--nocapture"]).env(DIRECTORY, directory);
+        Self(command.stdout(Stdio::piped()).spawn().unwrap())
     }
 
-    fn allocations(&self) -> u64 {
-        self.allocations.load(Ordering::Relaxed)
+    /// What it has counted; it goes on.
+    fn windows(&mut self) -> Vec<u64> {
+        let lines = BufReader::new(self.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let counted = lines.into_iter().find_map(|line| line.strip_prefix(COUNTED).map(str::to_owned));
+        serde_json::from_str(&counted.expect("the daemon has counted")).unwrap()
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            assert!(ended.is_ok() || std::thread::panicking(), "the daemon failed");
-        }
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
 fn steady_state_allocates_nothing(address: &str) {
     let Some(world) = World::new(2) else { return };
-    let directory = tempfile::tempdir().unwrap();
+    let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let [first, second] = &world.hosts[..] else { panic!("two hosts") };
     for (n, host) in world.hosts.iter().enumerate() {
         host.namespace.ip(&format!("address add fe80::1{n}/64 dev eth0 nodad\n"));
     }
     let bare = address.split('/').next().unwrap();
-    let active = Daemon::start(first, directory.path(), 200, address);
+    let mut active = Daemon::start(first, directories[0].path(), 200, address);
     until("the first router holds the address", || first.has(bare));
-    let backup = Daemon::start(second, directory.path(), 100, address);
-    // Announcements, and lists that grow to their size, are over after a second.
-    std::thread::sleep(Duration::from_millis(1500));
-
-    let mut allocated = [Vec::new(), Vec::new()];
-    for _ in 0..WINDOWS {
-        let before = [active.allocations(), backup.allocations()];
-        std::thread::sleep(WINDOW);
-        allocated[0].push(active.allocations() - before[0]);
-        allocated[1].push(backup.allocations() - before[1]);
-    }
-    assert!(active.allocations() > 0, "the counter does not count");
+    let mut backup = Daemon::start(second, directories[1].path(), 100, address);
+    let allocated = [active.windows(), backup.windows()];
     assert!(first.has(bare) && !second.has(bare), "the roles have changed: {allocated:?}");
     for (whose, windows) in ["Active", "Backup"].iter().zip(&allocated) {
         let loud = windows.iter().filter(|&&count| count > 0).count();
         assert!(loud <= OTHERWISE, "{whose}: allocations in windows of two advertisements: {windows:?}");
     }
+    assert!(allocated[0].iter().any(|&count| count > 0), "the counter does not count, or no lifetime was renewed");
 }
 
 #[test]
