@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use nix::libc;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
-/// What is refused, for good and in every thread.
+/// What is refused, for good.
 const REFUSED: [libc::c_long; 51] = [
     // Other processes' memory, and the kernel's own code.
     libc::SYS_ptrace,
@@ -70,7 +70,8 @@ const REFUSED: [libc::c_long; 51] = [
     libc::SYS_migrate_pages,
 ];
 
-/// Refuses them from now on, in all threads, and in all that they start. Sets no new privileges too.
+/// Refuses them from now on to this thread, the only one of the daemon, and to all that it starts. Sets no new privileges
+/// too.
 ///
 /// # Errors
 /// The kernel's refusal, in words.
@@ -80,5 +81,5 @@ pub fn close() -> Result<(), String> {
     let architecture = std::env::consts::ARCH.try_into().map_err(|error| format!("{error}"))?;
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, architecture);
     let program: BpfProgram = filter.and_then(TryInto::try_into).map_err(|error| error.to_string())?;
-    seccompiler::apply_filter_all_threads(&program).map_err(|error| error.to_string())
+    seccompiler::apply_filter(&program).map_err(|error| error.to_string())
 }
