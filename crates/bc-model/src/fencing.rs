@@ -115,10 +115,10 @@ impl FenceReport {
         self.grade == Grade::E && self.action == FenceAction::Off && self.evidence.is_empty() && !self.merged
     }
 
-    /// Seen off, with a proof that is strong enough.
+    /// Seen off, with a proof that is strong enough; never with [`Grade::X`], which is what a report of version 1 reads as.
     #[must_use]
     pub fn is_off(&self) -> bool {
-        self.confirmed && self.state == NodeState::Off && self.grade >= self.required
+        self.confirmed && self.state == NodeState::Off && self.grade > Grade::X && self.grade >= self.required
     }
 }
 
@@ -220,6 +220,7 @@ mod tests {
         assert!(!FenceReport { grade: Grade::C, ..outcome() }.is_off());
         assert!(!FenceReport { confirmed: false, ..outcome() }.is_off());
         assert!(!FenceReport { state: NodeState::Unknown, grade: Grade::E, required: Grade::E, ..outcome() }.is_off());
+        assert!(!FenceReport { schema: 1, grade: Grade::X, required: Grade::X, ..outcome() }.is_off());
     }
 
     #[test]
@@ -236,6 +237,10 @@ mod tests {
             "by":"root@op","state":"off","confirmed":true,"evidence":[{"level":1,"device":"p","action":"status",
             "state":"off","detail":"exit 2","took-ms":3}]}"#;
         let HistoryLine::Verdict(report) = serde_json::from_str(line).unwrap() else { panic!("{line}") };
-        assert_eq!((report.grade, report.confirmed, report.is_off()), (Grade::X, true, true), "it was enough then");
+        assert_eq!(
+            (report.grade, report.confirmed, report.is_off()),
+            (Grade::X, true, false),
+            "enough then, not enough to promote upon now"
+        );
     }
 }
