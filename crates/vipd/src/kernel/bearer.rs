@@ -15,11 +15,9 @@ use std::io;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo,
-    LinkMessage, MacVlanMode,
-};
+use netlink_packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkMessage, MacVlanMode};
 use pnet::util::MacAddr;
+use rtnetlink::{LinkMacVlan, LinkUnspec};
 
 use super::batch::Changes;
 use super::netlink::{ARP_ANNOUNCE, ARP_IGNORE, PROMOTE_SECONDARIES, RP_FILTER, settings};
@@ -141,28 +139,18 @@ impl Bearer {
     /// # Errors
     /// The kernel's refusal.
     pub fn set_up(&self, up: bool, changes: &mut Changes) -> io::Result<()> {
-        let mut message = self.naming();
-        message.header.change_mask = LinkFlags::Up;
-        message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
-        changes.one(RouteNetlinkMessage::SetLink(message), 0)
+        let link = LinkUnspec::new_with_name(&self.name);
+        let link = if up { link.up() } else { link.down() };
+        changes.one(RouteNetlinkMessage::SetLink(link.build()), 0)
     }
 
     fn naming(&self) -> LinkMessage {
-        let mut message = LinkMessage::default();
-        message.attributes.push(LinkAttribute::IfName(self.name.clone()));
-        message
+        LinkUnspec::new_with_name(&self.name).build()
     }
 
     fn creation(&self) -> LinkMessage {
-        let mut message = self.naming();
         // Bridge: the only mode in which the parent hears a peer that advertises from the same MAC address.
-        let data = InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Bridge)]);
-        message.attributes.extend([
-            LinkAttribute::Link(self.parent),
-            LinkAttribute::Address(self.mac.octets().to_vec()),
-            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::MacVlan), LinkInfo::Data(data)]),
-        ]);
-        message
+        LinkMacVlan::new(&self.name, self.parent, MacVlanMode::Bridge).address(self.mac.octets().to_vec()).build()
     }
 }
 
@@ -205,11 +193,9 @@ pub fn remove_all(bornes: &[Borne], stays: impl Fn(&Bearer) -> bool, changes: &m
 }
 
 fn set_habits(changes: &mut Changes, link: u32, habits: ArpHabits) -> io::Result<()> {
-    let mut message = LinkMessage::default();
-    message.header.index = link;
     let values = settings(&[(ARP_IGNORE, habits.ignore), (ARP_ANNOUNCE, habits.announce)]);
-    message.attributes.push(LinkAttribute::AfSpecUnspec(vec![values]));
-    changes.one(RouteNetlinkMessage::SetLink(message), 0)
+    let link = LinkUnspec::new_with_index(link).append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![values]));
+    changes.one(RouteNetlinkMessage::SetLink(link.build()), 0)
 }
 
 fn alias(before: ArpHabits) -> String {

@@ -1,11 +1,12 @@
 //! The rtnetlink edge: observes links and addresses, adds and removes addresses. Nobody else touches a message.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use netlink_packet_core::{DefaultNla, Emitable as _, NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
 };
@@ -13,8 +14,8 @@ use netlink_packet_route::link::{
     AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkLayerType,
     LinkMessage, Prop,
 };
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use pnet::util::MacAddr;
+use rtnetlink::{AddressMessageBuilder, LinkUnspec};
 
 use super::batch::Changes;
 use super::bearer::ArpHabits;
@@ -133,21 +134,23 @@ pub(super) fn addition(net: IpNet, link: u32, lifetimes: Option<Lifetimes>, rout
 
 /// The message that names `net` on a link, and says nothing else about it.
 pub(super) fn naming(net: IpNet, link: u32) -> AddressMessage {
-    let mut message = AddressMessage::default();
-    message.header.family = if net.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    message.header.prefix_len = net.prefix_len();
-    message.header.index = link;
-    // The builder of the library guesses a broadcast address; the kernel makes that route by itself.
-    message.attributes = vec![AddressAttribute::Local(net.addr()), AddressAttribute::Address(net.addr())];
+    let mut message = match net {
+        IpNet::V4(net) => {
+            AddressMessageBuilder::<Ipv4Addr>::new().index(link).address(net.addr(), net.prefix_len()).build()
+        }
+        IpNet::V6(net) => {
+            AddressMessageBuilder::<Ipv6Addr>::new().index(link).address(net.addr(), net.prefix_len()).build()
+        }
+    };
+    // The builder guesses a broadcast address; the kernel makes that route by itself.
+    message.attributes.retain(|attribute| !matches!(attribute, AddressAttribute::Broadcast(_)));
     message
 }
 
 /// The message that sets `promote_secondaries`.
 pub(super) fn promotion(link: u32, on: bool) -> LinkMessage {
-    let mut message = LinkMessage::default();
-    message.header.index = link;
-    message.attributes.push(LinkAttribute::AfSpecUnspec(vec![settings(&[(PROMOTE_SECONDARIES, u32::from(on))])]));
-    message
+    let settings = LinkAttribute::AfSpecUnspec(vec![settings(&[(PROMOTE_SECONDARIES, u32::from(on))])]);
+    LinkUnspec::new_with_index(link).append_extra_attribute(settings).build()
 }
 
 /// `net.ipv4.conf.IF.…`, each by its number.
