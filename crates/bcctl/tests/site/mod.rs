@@ -43,7 +43,7 @@ esac
 state=$(cat "$SITE/power/$node")
 confirmed=true
 [ "$verb" = status ] || [ "$verb" = "$state" ] || confirmed=false
-echo "{\"schema\":1,\"at\":\"2026-11-21T20:30:00Z\",\"node\":\"$node\",\"action\":\"$verb\",\"reason\":\"\",\"by\":\"test\",\"state\":\"$state\",\"confirmed\":$confirmed,\"evidence\":[]}"
+echo "{\"schema\":2,\"at\":\"2026-11-21T20:30:00Z\",\"node\":\"$node\",\"action\":\"$verb\",\"reason\":\"\",\"by\":\"test\",\"state\":\"$state\",\"confirmed\":$confirmed,\"grade\":\"A\",\"required\":\"B\",\"evidence\":[]}"
 [ $confirmed = true ] || exit 5
 "#,
     ),
