@@ -23,6 +23,7 @@ struct Chosen {
     centis: u16,
     preempt: Option<Option<u16>>,
     startup_delay: u16,
+    shared_mac: bool,
     last: u8,
 }
 
@@ -59,6 +60,7 @@ impl Chosen {
             preempt,
             startup_delay: Duration::from_millis(self.startup_delay.into()),
             primary: address(self.last),
+            shared_mac: self.shared_mac,
         })
     }
 }

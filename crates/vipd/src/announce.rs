@@ -15,15 +15,40 @@ use crate::frame::ndp;
 /// When each round goes out, counted from the first.
 pub const ROUNDS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(150), Duration::from_millis(450)];
 
+/// In what forms an address is announced in one round, in this order.
+#[must_use]
+pub const fn forms(vip: IpAddr) -> &'static [Form] {
+    match vip {
+        IpAddr::V4(_) => &[Form::Arp(Operation::Request), Form::Arp(Operation::Reply)],
+        IpAddr::V6(_) => &[Form::Advertisement],
+    }
+}
+
+/// What an announcement looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Gratuitous ARP.
+    Arp(Operation),
+    /// An unsolicited Neighbor Advertisement.
+    Advertisement,
+}
+
+impl Form {
+    /// The frame that announces `vip` at `own`; none if the address is of the other family.
+    #[must_use]
+    pub fn frame(self, vip: IpAddr, own: MacAddr, router: bool) -> Option<Vec<u8>> {
+        match (self, vip) {
+            (Self::Arp(operation), IpAddr::V4(vip)) => Some(Arp::announcement(operation, own, vip).emit()),
+            (Self::Advertisement, IpAddr::V6(vip)) => Some(ndp::announcement(own, vip, router)),
+            (Self::Arp(_), IpAddr::V6(_)) | (Self::Advertisement, IpAddr::V4(_)) => None,
+        }
+    }
+}
+
 /// The frames of one round.
 #[must_use]
 pub fn round(vip: IpAddr, own: MacAddr, router: bool) -> Vec<Vec<u8>> {
-    match vip {
-        IpAddr::V4(vip) => [Operation::Request, Operation::Reply]
-            .map(|operation| Arp::announcement(operation, own, vip).emit())
-            .to_vec(),
-        IpAddr::V6(vip) => vec![ndp::announcement(own, vip, router)],
-    }
+    forms(vip).iter().filter_map(|form| form.frame(vip, own, router)).collect()
 }
 
 /// The rounds that are still to go out for one address.

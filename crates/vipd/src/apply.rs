@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::net::IpAddr;
+
+use netlink_packet_route::AddressFamily;
 
 use crate::announce::{self, Announcement};
 use crate::clock;
@@ -37,6 +40,17 @@ impl Hands {
         observed.map_err(|source| Error::Kernel { what: "listing links and addresses".into(), source })
     }
 
+    /// As much of the host as concerns `address` on the interface called `dev`, if that is enough to know it: its own
+    /// interface, and all addresses of its family.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] with the kernel's answer.
+    pub fn observe_near(&mut self, dev: &str, address: IpAddr) -> Result<Option<Observed>, Error> {
+        let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let observed = self.netlink.observe_near(dev, family);
+        observed.map_err(|source| Error::Kernel { what: "asking for the interface".into(), source })
+    }
+
     /// The addresses of the host as they are now.
     ///
     /// # Errors
@@ -65,11 +79,11 @@ impl Hands {
     /// # Errors
     /// [`Error::Kernel`] or [`Error::MissingCapability`] when refused, [`Error::NotVerified`] when the kernel said yes
     /// but reading back says no, [`Error::LostSecondaries`] when more went than was asked for.
-    pub async fn apply(&mut self, effect: &Effect, observed: &Observed) -> Result<u32, Error> {
+    pub fn apply(&mut self, effect: &Effect, observed: &Observed) -> Result<u32, Error> {
         tracing::debug!(%effect, "apply");
         match effect {
             Effect::Add(vip) => self.add(vip).map(|()| 0),
-            Effect::Announce(vip) => self.announce(vip, observed).await,
+            Effect::Announce(vip) => self.announce(vip, observed),
             Effect::Remove(vip) => self.remove(vip).map(|()| 0),
             Effect::PromoteSecondaries { link, on, .. } => {
                 let done = self.netlink.promote_secondaries(*link, *on);
@@ -115,7 +129,7 @@ impl Hands {
         if lost.is_empty() { Ok(()) } else { Err(Error::LostSecondaries { removed: vip.net, lost }) }
     }
 
-    async fn announce(&mut self, vip: &Vip, observed: &Observed) -> Result<u32, Error> {
+    fn announce(&mut self, vip: &Vip, observed: &Observed) -> Result<u32, Error> {
         let link = observed.link_by_index(vip.link);
         let (Some(link), Some(own)) = (link, link.and_then(|link| link.mac)) else {
             return Err(Error::NoInterface { name: vip.dev.clone(), existing: Vec::new() });
@@ -125,7 +139,7 @@ impl Hands {
         let mut announcement = Announcement::new(clock::now());
         let mut sent = 0;
         while let Some(deadline) = announcement.deadline() {
-            clock::reach(deadline).await;
+            clock::sleep_until(deadline);
             if announcement.take(clock::now()) {
                 for frame in &frames {
                     wire.send(frame)?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 
 use crate::address::{NamedAddress, VipAddress};
 use crate::config::Control;
@@ -41,37 +41,61 @@ Environment:
 pub enum Verb {
     /// Take an address: probe, add, announce
     #[command(long_about = ASSIGN, after_long_help = format!("{ASSIGN_EXAMPLES}\n\n{EXIT}"))]
-    Assign(AssignArgs),
+    Assign(Deferred<AssignArgs>),
     /// Give an address up; it is no error if it is not there
     #[command(long_about = UNASSIGN, after_long_help = format!("{UNASSIGN_EXAMPLES}\n\n{EXIT}"))]
-    Unassign(UnassignArgs),
+    Unassign(Deferred<UnassignArgs>),
     /// Show the virtual IPs of this host, and the instances of its daemon
     #[command(long_about = STATUS, after_long_help = format!("{STATUS_EXAMPLES}\n\n{EXIT}"))]
-    Status(StatusArgs),
+    Status(Deferred<StatusArgs>),
     /// Say whether a configuration is right, and what the daemon would do with it
     #[command(long_about = CHECK, after_long_help = CHECK_EXAMPLES)]
-    Check(CheckArgs),
+    Check(Deferred<CheckArgs>),
     /// Translate a keepalived.conf
     #[command(long_about = IMPORT, after_long_help = IMPORT_EXAMPLES)]
-    Import(ImportArgs),
+    Import(Deferred<ImportArgs>),
     /// Run the daemon: elections and managed addresses, as its configuration says
     #[command(long_about = RUN, after_long_help = format!("{RUN_EXAMPLES}\n\n{EXIT}"))]
-    Run(RunArgs),
+    Run(Deferred<RunArgs>),
     /// Have the daemon hold the addresses of a managed instance
     #[command(long_about = ACQUIRE, after_long_help = format!("{ACQUIRE_EXAMPLES}\n\n{EXIT}"))]
-    Acquire(AcquireArgs),
+    Acquire(Deferred<AcquireArgs>),
     /// Have the daemon let go of the addresses of a managed instance
     #[command(after_long_help = EXIT)]
-    Release(InstanceArgs),
+    Release(Deferred<InstanceArgs>),
     /// Give the addresses of an elected instance to a peer, which has them within its Skew_Time
     #[command(after_long_help = EXIT)]
-    Handover(InstanceArgs),
+    Handover(Deferred<InstanceArgs>),
     /// Have the daemon read its configuration again; it takes all of it, or nothing
     #[command(after_long_help = EXIT)]
-    Reload(DaemonArgs),
+    Reload(Deferred<DaemonArgs>),
     /// Follow what happens, in order
     #[command(after_long_help = EVENTS_EXAMPLES)]
-    Events(EventsArgs),
+    Events(Deferred<EventsArgs>),
+}
+
+/// The flags of a verb, which are put together when that verb is asked for: no verb waits for the flags of the others.
+#[derive(Debug)]
+pub struct Deferred<A>(pub A);
+
+impl<A: Args> Args for Deferred<A> {
+    fn augment_args(verb: Command) -> Command {
+        verb.defer(A::augment_args)
+    }
+
+    fn augment_args_for_update(verb: Command) -> Command {
+        verb.defer(A::augment_args_for_update)
+    }
+}
+
+impl<A: FromArgMatches> FromArgMatches for Deferred<A> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        A::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
 }
 
 const ASSIGN: &str = "\

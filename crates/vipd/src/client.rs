@@ -1,17 +1,15 @@
 //! A client of the daemon's control socket.
 
-use std::io;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::timeout;
 
 use bc_model::exit::Exit;
 
+use crate::clock;
 use crate::daemon::protocol::{Answer, Request};
 
 /// How long the daemon may take for an answer. Acquiring probes for 0.7 s.
@@ -67,12 +65,23 @@ impl ClientError {
     }
 }
 
-/// A request that was sent, and the answers that come.
+/// A request that was sent, and the answers that come. The daemon learns from its end that we are gone.
 pub struct Client {
     path: PathBuf,
-    answers: Lines<BufReader<OwnedReadHalf>>,
-    /// Held open: its end would tell the daemon that we are gone.
-    _write: OwnedWriteHalf,
+    stream: UnixStream,
+    /// What has come and is not a whole line yet.
+    unread: Vec<u8>,
+}
+
+/// What comes until a deadline.
+#[derive(Debug)]
+pub enum Next {
+    /// An answer.
+    Answer(Answer),
+    /// The end: the daemon hung up.
+    End,
+    /// Nothing in time.
+    Nothing,
 }
 
 impl Client {
@@ -80,40 +89,66 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::NoDaemon`].
-    pub async fn ask(path: &Path, request: &Request) -> Result<Self, ClientError> {
+    pub fn ask(path: &Path, request: &Request) -> Result<Self, ClientError> {
         let failed = |source| ClientError::NoDaemon { path: path.to_owned(), source };
-        let (read, mut write) = UnixStream::connect(path).await.map_err(failed)?.into_split();
+        let mut stream = UnixStream::connect(path).map_err(failed)?;
         let mut line = serde_json::to_vec(request).map_err(|error| failed(error.into()))?;
         line.push(b'\n');
-        write.write_all(&line).await.map_err(failed)?;
-        Ok(Self { path: path.to_owned(), answers: BufReader::new(read).lines(), _write: write })
+        stream.write_all(&line).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), stream, unread: Vec::new() })
     }
 
     /// The next answer; `None` at the end.
     ///
     /// # Errors
     /// [`ClientError::Refused`], or [`ClientError::Broken`].
-    pub async fn next(&mut self) -> Result<Option<Answer>, ClientError> {
+    pub fn receive(&mut self) -> Result<Option<Answer>, ClientError> {
+        match self.receive_until(None)? {
+            Next::Answer(answer) => Ok(Some(answer)),
+            Next::End | Next::Nothing => Ok(None),
+        }
+    }
+
+    /// The next answer, if it comes until `deadline`.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub fn receive_until(&mut self, deadline: Option<Instant>) -> Result<Next, ClientError> {
         let failed = |source| ClientError::Broken { path: self.path.clone(), source };
-        let Some(line) = self.answers.next_line().await.map_err(failed)? else { return Ok(None) };
-        match serde_json::from_str(&line).map_err(|error| failed(error.into()))? {
+        let mut room = [0; 4096];
+        let line = loop {
+            if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+                break self.unread.drain(..=end).collect::<Vec<_>>();
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(clock::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(Next::Nothing);
+            }
+            self.stream.set_read_timeout(left).map_err(failed)?;
+            match self.stream.read(&mut room) {
+                Ok(0) if self.unread.is_empty() => return Ok(Next::End),
+                Ok(0) => return Err(failed(io::ErrorKind::UnexpectedEof.into())),
+                Ok(length) => self.unread.extend_from_slice(room.get(..length).unwrap_or_default()),
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        };
+        match serde_json::from_slice(&line).map_err(|error| failed(error.into()))? {
             Answer::Refused { error, hint } => Err(ClientError::Refused { error, hint }),
-            answer => Ok(Some(answer)),
+            answer => Ok(Next::Answer(answer)),
         }
     }
 
     /// The one answer to a question that has one.
     ///
     /// # Errors
-    /// As [`next`](Self::next), or it did not come in time.
-    pub async fn only(mut self) -> Result<Answer, ClientError> {
-        let path = self.path.clone();
-        let broken = |source| ClientError::Broken { path, source };
-        match timeout(PATIENCE, self.next()).await {
-            Ok(Ok(Some(answer))) => Ok(answer),
-            Ok(Ok(None)) => Err(broken(io::Error::from(io::ErrorKind::UnexpectedEof))),
-            Ok(Err(error)) => Err(error),
-            Err(elapsed) => Err(broken(elapsed.into())),
-        }
+    /// As [`receive`](Self::receive), or it did not come in time.
+    pub fn only(mut self) -> Result<Answer, ClientError> {
+        let kind = match self.receive_until(Some(clock::now() + PATIENCE))? {
+            Next::Answer(answer) => return Ok(answer),
+            Next::End => io::ErrorKind::UnexpectedEof,
+            Next::Nothing => io::ErrorKind::TimedOut,
+        };
+        Err(ClientError::Broken { path: self.path, source: kind.into() })
     }
 }

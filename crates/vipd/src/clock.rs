@@ -18,11 +18,12 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-/// Returns when the clock has reached `deadline`, at once if it has. Cancel safe.
-pub async fn reach(deadline: Instant) {
-    // tokio counts whole milliseconds, and would wait one for a deadline that is now.
-    if deadline > now() {
-        tokio::time::sleep_until(deadline.into()).await;
+/// Returns when the clock has reached `deadline`, at once if it has. For one-shot verbs; the daemon has its [`Alarm`].
+#[expect(clippy::disallowed_methods, reason = "the edge of the program waits for the clock here, and nowhere else")]
+pub fn sleep_until(deadline: Instant) {
+    let left = deadline.saturating_duration_since(now());
+    if !left.is_zero() {
+        std::thread::sleep(left);
     }
 }
 

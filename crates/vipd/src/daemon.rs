@@ -37,6 +37,7 @@ pub mod metrics;
 pub mod place;
 pub mod privilege;
 pub mod protocol;
+pub mod roster;
 pub mod sandbox;
 pub mod service;
 pub mod stream;

@@ -10,7 +10,9 @@ use bc_model::vip::VipReport;
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
-use vipd::cli::{AssignArgs, CheckArgs, Cli, EventsArgs, ImportArgs, RunArgs, StatusArgs, UnassignArgs, Verb};
+use vipd::cli::{
+    AssignArgs, CheckArgs, Cli, Deferred, EventsArgs, ImportArgs, RunArgs, StatusArgs, UnassignArgs, Verb,
+};
 use vipd::client::{Client, ClientError};
 use vipd::daemon::protocol::{Answer, Request};
 use vipd::error::Error;
@@ -24,30 +26,33 @@ use vipd::verbs::status::status;
 use vipd::verbs::unassign::{self, Which, unassign};
 use vipd::verbs::watch::{Form, WatchError, watch};
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     log(&cli.verb);
     match cli.verb {
-        Verb::Assign(args) => run_assign(args).await,
-        Verb::Unassign(args) => run_unassign(args).await,
-        Verb::Status(args) => run_status(args).await,
-        Verb::Check(args) => run_check(&args),
-        Verb::Import(args) => run_import(args),
-        Verb::Run(args) => run_daemon(args).await,
-        Verb::Acquire(args) => {
-            tell(&args.daemon.socket, &Request::Acquire { instance: args.name, force: args.force }).await
+        Verb::Assign(Deferred(args)) => run_assign(args),
+        Verb::Unassign(Deferred(args)) => run_unassign(args),
+        Verb::Status(Deferred(args)) => run_status(args),
+        Verb::Check(Deferred(args)) => run_check(&args),
+        Verb::Import(Deferred(args)) => run_import(args),
+        Verb::Run(Deferred(args)) => run_daemon(args),
+        Verb::Acquire(Deferred(args)) => {
+            tell(&args.daemon.socket, &Request::Acquire { instance: args.name, force: args.force })
         }
-        Verb::Release(args) => tell(&args.daemon.socket, &Request::Release { instance: args.name }).await,
-        Verb::Handover(args) => tell(&args.daemon.socket, &Request::Handover { instance: args.name }).await,
-        Verb::Reload(args) => tell(&args.socket, &Request::Reload).await,
-        Verb::Events(args) => run_events(args).await,
+        Verb::Release(Deferred(args)) => tell(&args.daemon.socket, &Request::Release { instance: args.name }),
+        Verb::Handover(Deferred(args)) => tell(&args.daemon.socket, &Request::Handover { instance: args.name }),
+        Verb::Reload(Deferred(args)) => tell(&args.socket, &Request::Reload),
+        Verb::Events(Deferred(args)) => run_events(args),
     }
     .into()
 }
 
-/// Logs to stderr. What the daemon does is its log; of the other verbs it would be noise.
+/// Logs to stderr. What the daemon does is its log; of the other verbs it would be noise, and what `assign` has to say is in
+/// its report, so that nobody waits for its log unless he asks for it.
 fn log(verb: &Verb) {
+    if matches!(verb, Verb::Assign(_)) && std::env::var_os("VIPD_LOG").is_none() {
+        return;
+    }
     let usual = if matches!(verb, Verb::Run(_)) { LevelFilter::INFO } else { LevelFilter::WARN };
     let log = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     match EnvFilter::try_from_env("VIPD_LOG") {
@@ -57,7 +62,7 @@ fn log(verb: &Verb) {
     }
 }
 
-async fn run_assign(args: AssignArgs) -> Exit {
+fn run_assign(args: AssignArgs) -> Exit {
     if let Some(node) = &args.after_fence {
         tracing::info!(address = %args.address.0, dev = args.dev, node, "the caller has fenced the old owner");
     }
@@ -69,8 +74,8 @@ async fn run_assign(args: AssignArgs) -> Exit {
         dry_run: args.dry_run,
     };
     let mut report = VipReport::new(args.dry_run, args.after_fence);
-    if let Some(owner) = beside::owner(&args.daemon.socket, request.net.addr(), &mut report).await {
-        let result = beside::acquire(&args.daemon.socket, &owner, &request, &mut report).await;
+    if let Some(owner) = beside::owner(&args.daemon.socket, request.net.addr(), &mut report) {
+        let result = beside::acquire(&args.daemon.socket, &owner, &request, &mut report);
         return finish(report, result, args.json);
     }
     // Half a second more than the probe: worth a line where somebody watches, or waits.
@@ -81,11 +86,11 @@ async fn run_assign(args: AssignArgs) -> Exit {
             let _ = writeln!(anstream::stderr(), "{step}");
         }
     };
-    let result = assign(&request, &mut report, &progress).await;
+    let result = assign(&request, &mut report, &progress);
     finish(report, result, args.json)
 }
 
-async fn run_unassign(args: UnassignArgs) -> Exit {
+fn run_unassign(args: UnassignArgs) -> Exit {
     let which = match (args.address, args.dev) {
         (Some(address), Some(dev)) => Which::One { address, dev },
         // clap has seen to it that --all was given.
@@ -94,22 +99,22 @@ async fn run_unassign(args: UnassignArgs) -> Exit {
     let request = unassign::Request { which, force: args.force, dry_run: args.dry_run };
     let mut report = VipReport::new(args.dry_run, None);
     if let Some(address) = args.address
-        && let Some(owner) = beside::owner(&args.daemon.socket, address.addr, &mut report).await
+        && let Some(owner) = beside::owner(&args.daemon.socket, address.addr, &mut report)
     {
-        let result = beside::release(&args.daemon.socket, &owner, &request, &mut report).await;
+        let result = beside::release(&args.daemon.socket, &owner, &request, &mut report);
         return finish(report, result, args.json);
     }
-    let result = unassign(&request, &mut report).await;
+    let result = unassign(&request, &mut report);
     finish(report, result, args.json)
 }
 
-async fn run_watch(args: StatusArgs) -> Exit {
+fn run_watch(args: StatusArgs) -> Exit {
     let form = match (args.json, io::stdout().is_terminal()) {
         (true, _) => Form::Json,
         (false, true) => Form::Screen,
         (false, false) => Form::Lines,
     };
-    match watch(&args.daemon.socket, form, &mut anstream::stdout()).await {
+    match watch(&args.daemon.socket, form, &mut anstream::stdout()) {
         Ok(()) => Exit::Done,
         Err(WatchError::Print(error)) => exit(Exit::Done, Err(error)),
         Err(WatchError::Client(error)) => {
@@ -119,13 +124,13 @@ async fn run_watch(args: StatusArgs) -> Exit {
     }
 }
 
-async fn run_status(args: StatusArgs) -> Exit {
+fn run_status(args: StatusArgs) -> Exit {
     if args.watch {
-        return run_watch(args).await;
+        return run_watch(args);
     }
     match status(&args.addresses) {
         Ok(mut status) => {
-            status.instances = beside::instances(&args.daemon.socket).await.unwrap_or_else(|error| {
+            status.instances = beside::instances(&args.daemon.socket).unwrap_or_else(|error| {
                 complain(&error, error.hint());
                 None
             });
@@ -159,8 +164,8 @@ fn printed(result: io::Result<Exit>) -> Exit {
     exit(code, printed)
 }
 
-async fn run_daemon(args: RunArgs) -> Exit {
-    match run::run(run::Request { config: args.config, socket: args.socket }).await {
+fn run_daemon(args: RunArgs) -> Exit {
+    match run::run(run::Request { config: args.config, socket: args.socket }) {
         Ok(()) => Exit::Done,
         Err(error) => {
             complain(&error, error.hint());
@@ -170,9 +175,8 @@ async fn run_daemon(args: RunArgs) -> Exit {
 }
 
 /// Asks the daemon for something, and prints what it says.
-async fn tell(socket: &Path, request: &Request) -> Exit {
-    let asked = async { Client::ask(socket, request).await?.only().await };
-    match asked.await {
+fn tell(socket: &Path, request: &Request) -> Exit {
+    match Client::ask(socket, request).and_then(Client::only) {
         Ok(Answer::Done { message }) => exit(Exit::Done, writeln!(anstream::stdout(), "{message}")),
         Ok(_) => Exit::Failed,
         Err(error) => {
@@ -182,17 +186,17 @@ async fn tell(socket: &Path, request: &Request) -> Exit {
     }
 }
 
-async fn run_events(args: EventsArgs) -> Exit {
-    let followed = async {
-        let mut client = Client::ask(&args.daemon.socket, &Request::Events { recent: args.recent }).await?;
-        while let Some(answer) = client.next().await? {
+fn run_events(args: EventsArgs) -> Exit {
+    let follow = || {
+        let mut client = Client::ask(&args.daemon.socket, &Request::Events { recent: args.recent })?;
+        while let Some(answer) = client.receive()? {
             if let Err(error) = render::event(&answer, args.json, &mut anstream::stdout(), &mut anstream::stderr()) {
                 return Ok(exit(Exit::Done, Err(error)));
             }
         }
         Ok::<_, ClientError>(Exit::Done)
     };
-    followed.await.unwrap_or_else(|error| {
+    follow().unwrap_or_else(|error| {
         complain(&error, error.hint());
         error.exit()
     })

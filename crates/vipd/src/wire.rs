@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -46,18 +46,14 @@ const LONGEST: usize = 2048;
 /// An open wire. Needs `CAP_NET_RAW`.
 pub struct Wire {
     socket: Socket,
+    /// Tells the daemon that there is something to read.
+    ready: Option<Ready>,
     /// `None`: it has never heard anything.
-    ear: Option<Ear>,
+    inbox: Option<Box<[u8; LONGEST]>>,
     hears: bool,
     /// Keeps us in the multicast group in which the holder of an IPv6 address is asked.
     groups: Vec<UdpSocket>,
     link: Link,
-}
-
-struct Ear {
-    /// A second descriptor of the same socket, for tokio to watch.
-    ready: Ready,
-    inbox: Box<[u8; LONGEST]>,
 }
 
 impl Wire {
@@ -74,10 +70,20 @@ impl Wire {
             Ok(socket)
         };
         let socket = open().map_err(|source| failed("opening the wire", link, source))?;
-        Ok(Self { socket, ear: None, hears: false, groups: Vec::new(), link: link.clone() })
+        Ok(Self { socket, ready: None, inbox: None, hears: false, groups: Vec::new(), link: link.clone() })
     }
 
-    /// Hears ARP and neighbour discovery from now on; must be called within a tokio runtime.
+    /// The same, with [`poll_ready`](Self::poll_ready); must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn watched(mut self) -> Result<Self, Error> {
+        let watch = |socket: &Socket| Ready::watch(OwnedFd::from(socket.try_clone()?));
+        self.ready = Some(watch(&self.socket).map_err(|source| failed("watching the wire", &self.link, source))?);
+        Ok(self)
+    }
+
+    /// Hears ARP and neighbour discovery from now on.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -87,10 +93,9 @@ impl Wire {
         }
         let mut hear = || {
             self.socket.attach_filter(&ARP_AND_ND)?;
-            if self.ear.is_none() {
+            if self.inbox.is_none() {
                 bind(&self.socket, &self.link, ETH_P_ALL)?;
-                let ready = Ready::watch(OwnedFd::from(self.socket.try_clone()?))?;
-                self.ear = Some(Ear { ready, inbox: Box::new([0; LONGEST]) });
+                self.inbox = Some(Box::new([0; LONGEST]));
             }
             Ok(())
         };
@@ -141,35 +146,29 @@ impl Wire {
         self.socket.send(frame).map(drop).map_err(|source| failed("sending", &self.link, source))
     }
 
-    /// The next frame that is heard. Cancel safe.
-    ///
-    /// # Errors
-    /// [`Error::Kernel`], for instance when the link has gone away.
-    pub async fn receive(&mut self) -> Result<Vec<u8>, Error> {
-        loop {
-            if let Some(frame) = self.try_receive()? {
-                return Ok(frame.to_vec());
-            }
-            std::future::poll_fn(|context| self.poll_ready(context)).await;
-        }
-    }
-
     /// The next frame that has been heard already; `None` if there is none.
     ///
     /// # Errors
-    /// As [`receive`](Self::receive).
+    /// [`Error::Kernel`], for instance when the link has gone away.
     pub fn try_receive(&mut self) -> Result<Option<&[u8]>, Error> {
-        let Some(ear) = &mut self.ear else { return Ok(None) };
-        match recv(self.socket.as_raw_fd(), &mut ear.inbox[..], MsgFlags::MSG_DONTWAIT).map_err(io::Error::from) {
-            Ok(length) => Ok(Some(ear.inbox.get(..length).unwrap_or_default())),
+        let Some(inbox) = &mut self.inbox else { return Ok(None) };
+        match recv(self.socket.as_raw_fd(), &mut inbox[..], MsgFlags::MSG_DONTWAIT).map_err(io::Error::from) {
+            Ok(length) => Ok(Some(inbox.get(..length).unwrap_or_default())),
             Err(error) if is_transient(&error) => Ok(None),
             Err(source) => Err(failed("listening", &self.link, source)),
         }
     }
 
-    /// Ready when there may be a frame. To be followed by [`try_receive`](Self::try_receive) until there is none.
+    /// What to wait on for a frame.
+    #[must_use]
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Ready when there may be a frame, if it is [`watched`](Self::watched). To be followed by
+    /// [`try_receive`](Self::try_receive) until there is none.
     pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.ear.as_ref().map_or(Poll::Pending, |ear| ear.ready.poll(context))
+        self.ready.as_ref().map_or(Poll::Pending, |ready| ready.poll(context))
     }
 }
 

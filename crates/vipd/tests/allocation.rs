@@ -102,10 +102,10 @@ async fn watch() {
 struct Daemon(Child);
 
 impl Daemon {
-    fn start(host: &Host, directory: &Path, priority: u8, address: &str) -> Self {
+    fn start(host: &Host, directory: &Path, priority: u8, (address, more): (&str, &str)) -> Self {
         let text = format!(
             "[[instance]]\nname = \"web\"\nmode = \"vrrp\"\ninterface = \"eth0\"\naddresses = [\"{address}\"]\n\
-             virtual-router-id = 51\npriority = {priority}\nadvertisement-interval-ms = 10\n"
+             virtual-router-id = 51\npriority = {priority}\nadvertisement-interval-ms = 10\n{more}"
         );
         std::fs::write(directory.join("vipd.toml"), text).unwrap();
         let mut command = host.namespace.command(std::env::current_exe().unwrap().to_str().unwrap());
@@ -128,7 +128,7 @@ impl Drop for Daemon {
     }
 }
 
-fn steady_state_allocates_nothing(address: &str) {
+fn steady_state_allocates_nothing(address: &str, more: &str) {
     let Some(world) = World::new(2) else { return };
     let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let [first, second] = &world.hosts[..] else { panic!("two hosts") };
@@ -136,9 +136,9 @@ fn steady_state_allocates_nothing(address: &str) {
         host.namespace.ip(&format!("address add fe80::1{n}/64 dev eth0 nodad\n"));
     }
     let bare = address.split('/').next().unwrap();
-    let mut active = Daemon::start(first, directories[0].path(), 200, address);
+    let mut active = Daemon::start(first, directories[0].path(), 200, (address, more));
     until("the first router holds the address", || first.has(bare));
-    let mut backup = Daemon::start(second, directories[1].path(), 100, address);
+    let mut backup = Daemon::start(second, directories[1].path(), 100, (address, more));
     let allocated = [active.windows(), backup.windows()];
     assert!(first.has(bare) && !second.has(bare), "the roles have changed: {allocated:?}");
     for (whose, windows) in ["Active", "Backup"].iter().zip(&allocated) {
@@ -150,10 +150,15 @@ fn steady_state_allocates_nothing(address: &str) {
 
 #[test]
 fn an_advertisement_allocates_nothing() {
-    steady_state_allocates_nothing("198.18.5.200/24");
+    steady_state_allocates_nothing("198.18.5.200/24", "");
+}
+
+#[test]
+fn an_advertisement_from_the_virtual_mac_address_allocates_nothing() {
+    steady_state_allocates_nothing("198.18.5.200/24", "virtual-mac = true\n");
 }
 
 #[test]
 fn an_advertisement_over_ipv6_allocates_nothing() {
-    steady_state_allocates_nothing("fe80::200/64");
+    steady_state_allocates_nothing("fe80::200/64", "");
 }

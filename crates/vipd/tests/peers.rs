@@ -40,8 +40,28 @@ mod control {
     }
 }
 
+/// vipd and itself.
+mod vipd {
+    use super::*;
+
+    #[test]
+    fn vipd_announces_again_when_another_gives_way_after_a_split_brain() {
+        story::split_brain(Vipd, Vipd, V3);
+    }
+
+    #[test]
+    fn vipd_announces_again_when_another_gives_way_after_a_split_brain_over_ipv6() {
+        story::split_brain(Vipd, Vipd, V3Ipv6);
+    }
+}
+
 mod keepalived {
     use super::*;
+
+    #[test]
+    fn keepalived_announces_again_when_vipd_gives_way_after_a_split_brain() {
+        story::split_brain(Vipd, Keepalived, V3);
+    }
 
     #[test]
     fn vipd_is_backup_of_keepalived() {

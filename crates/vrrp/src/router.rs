@@ -15,8 +15,8 @@
 //! ```
 //!
 //! What the RFC does not have, and why it is here: `StepDown` and `TakeOver` (planned handover, sync groups, an address
-//! that will not stay), `LateWakeup` (a stalled process must not speak on the strength of what it knew before), and a
-//! preempt delay. Each is marked "Extension" where it is handled.
+//! that will not stay), `LateWakeup` (a stalled process must not speak on the strength of what it knew before), a preempt delay,
+//! and a last word after a split brain. Each is marked "Extension" where it is handled.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -56,6 +56,8 @@ pub struct Settings {
     pub startup_delay: Duration,
     /// Our primary IPvX address: the source of our advertisements, and the tie-break.
     pub primary: IpAddr,
+    /// Whether we announce the addresses with the virtual router's MAC address: then nobody can have learnt a wrong one.
+    pub shared_mac: bool,
 }
 
 /// One virtual router.
@@ -176,6 +178,9 @@ impl Router {
                 if active.adver_timer <= now {
                     self.advertise(now, &mut actions);
                     self.reset_adver_timer(now);
+                    if active.owes_announcement && active.reclaim_after <= now {
+                        self.announce_again(now, &mut actions);
+                    }
                 }
             }
             (State::Active(_), Input::Advertisement(heard)) => self.hear_as_active(now, heard, &mut actions),
@@ -271,6 +276,7 @@ impl Router {
                 // Active_Down_Interval. Transition to the {Backup} state"
                 std::cmp::Ordering::Greater => {
                     actions.push(Action::ReleaseAddresses);
+                    self.speak_last(heard, actions);
                     let backup = Backup::listening(&self.settings, heard.interval, now);
                     let reason = Reason::Outranked { by: heard.source, priority: theirs };
                     self.become_backup(Backup { heard: Some(heard), ..backup }, reason, actions);
@@ -284,6 +290,20 @@ impl Router {
                 // Our own priority from our own address: an echo. Answering it would echo for ever.
                 std::cmp::Ordering::Equal => {}
             },
+        }
+    }
+
+    /// Extension: we took over because nobody was heard any more, and now an Active router outranks us. Perhaps it never
+    /// stopped, and the network was cut. Then both have announced the addresses, and it cannot know of us: it hears us
+    /// once, so that it asserts itself and announces them again. A router that had resigned announces them by itself.
+    ///
+    /// Nothing is said with a shorter interval than the winner's: whoever counts with that would not wait for the winner.
+    fn speak_last(&self, winner: Heard, actions: &mut Actions) {
+        if let State::Active(Active { unresigned: true, .. }) = self.state
+            && !self.settings.shared_mac
+            && winner.interval.duration() <= self.settings.interval.duration()
+        {
+            actions.push(Action::SendAdvertisement(AdvertPriority::Holding(self.settings.priority)));
         }
     }
 
@@ -303,21 +323,40 @@ impl Router {
     }
 
     /// Extension: the other router announced the addresses, so hosts and switches may believe it. Announce them again, at
-    /// most once per interval: a flood of advertisements must not become a flood of announcements.
+    /// most once per interval: a flood of advertisements must not become a flood of announcements. What comes too soon is
+    /// made up for with a later advertisement of ours.
     fn reclaim(&mut self, now: Instant, heard: Heard, actions: &mut Actions) {
-        if let State::Active(active) = &mut self.state
-            && active.reclaim_after <= now
-        {
-            active.reclaim_after = now + self.settings.interval.duration();
-            actions.push(Action::Announce);
+        let State::Active(active) = &mut self.state else { return };
+        if active.reclaim_after <= now {
+            self.announce_again(now, actions);
             actions.push(Action::Report(Event::Contested { by: heard.source, priority: heard.priority }));
+        } else {
+            active.owes_announcement = true;
+        }
+    }
+
+    fn announce_again(&mut self, now: Instant, actions: &mut Actions) {
+        if let State::Active(active) = &mut self.state {
+            active.reclaim_after = now + self.settings.interval.duration();
+            active.owes_announcement = false;
+            actions.push(Action::Announce);
         }
     }
 
     /// The transition to Active, in the RFC's order: the advertisement silences the others before anything else happens.
     fn become_active(&mut self, now: Instant, reason: Reason, actions: &mut Actions) {
         let from = self.state.name();
-        self.state = State::Active(Active { adver_timer: now, believed_until: now, reclaim_after: now });
+        let unresigned = match self.state {
+            State::Backup(Backup { heard: Some(heard), .. }) => heard.priority != AdvertPriority::Resigning,
+            State::Backup(Backup { heard: None, .. }) | State::Initialize | State::Active(_) => false,
+        };
+        self.state = State::Active(Active {
+            adver_timer: now,
+            believed_until: now,
+            reclaim_after: now,
+            owes_announcement: false,
+            unresigned,
+        });
         self.advertise(now, actions);
         self.reset_adver_timer(now);
         actions.push(Action::AcquireAddresses);

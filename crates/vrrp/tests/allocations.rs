@@ -59,6 +59,7 @@ fn an_advertisement_allocates_nothing() {
         preempt: Preempt::Immediately,
         startup_delay: Duration::ZERO,
         primary: US.into(),
+        shared_mac: false,
     };
     let virtual_router = VirtualRouter {
         vrid: Vrid::new(52).unwrap(),

@@ -218,6 +218,7 @@ impl Vrrp {
             preempt: self.preempt,
             startup_delay: self.startup_delay,
             primary: source.unwrap_or(primary),
+            shared_mac: self.virtual_mac,
         }
     }
 

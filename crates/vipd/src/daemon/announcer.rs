@@ -1,18 +1,18 @@
-//! Announcing many addresses: every one once before any is repeated, in bursts that leave room for adverts. Pure.
+//! Announcing many addresses: every one once before any is repeated in any form, in bursts that leave room for adverts. Pure.
 //!
 //! ```text
-//!  placed ──▶ [a b c … z]      round 0: a b c … z      round 1: a b c … z      round 2
-//!                              as they come            150 ms after the start  450 ms
+//!  placed ──▶ [a b c … z]   round 0: requests a b c … z, replies a b c … z      round 1: the same     round 2
+//!                           as they come                                        150 ms after the start  450 ms
 //! ```
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::announce::ROUNDS;
+use crate::announce::{Form, ROUNDS, forms};
 
-/// Addresses of one burst.
-pub const BURST: usize = 64;
-/// From one burst to the next; in between there is time for everything else.
+/// Frames of one burst: as many as there are addresses added in one go, so that announcing keeps pace with adding.
+pub const BURST: usize = 128;
+/// From one full burst to the next; in between there is time for everything else.
 pub const GAP: Duration = Duration::from_millis(2);
 
 /// The announcements of one instance that are still to go out.
@@ -23,13 +23,24 @@ pub struct Announcer {
     schedule: Option<Schedule>,
 }
 
+/// Addresses that are to be announced now, each with one frame of this form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Burst {
+    /// The form.
+    pub form: Form,
+    /// The addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Schedule {
     started: Instant,
     /// Not before.
     next: Instant,
     round: usize,
-    /// Addresses of this round that have gone out.
+    /// Which form of this round.
+    form: usize,
+    /// Addresses that have gone out in this form.
     sent: usize,
     /// Whether more addresses may come.
     complete: bool,
@@ -39,15 +50,15 @@ impl Announcer {
     /// Begins anew, with no address yet.
     pub fn begin(&mut self, now: Instant) {
         self.addresses.clear();
-        self.schedule = Some(Schedule { started: now, next: now, round: 0, sent: 0, complete: false });
+        self.schedule = Some(Schedule { started: now, next: now, round: 0, form: 0, sent: 0, complete: false });
     }
 
-    /// These are configured now, and may be announced.
+    /// These are configured now, and may be announced. All are of one family.
     pub fn placed(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
         self.addresses.extend(addresses);
     }
 
-    /// No more will be placed: rounds may be repeated.
+    /// No more will be placed: they may be repeated.
     pub const fn complete(&mut self) {
         if let Some(schedule) = &mut self.schedule {
             schedule.complete = true;
@@ -60,6 +71,10 @@ impl Announcer {
         self.schedule = None;
     }
 
+    fn forms(&self) -> &'static [Form] {
+        self.addresses.first().map_or(&[], |address| forms(*address))
+    }
+
     /// When the next burst is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
@@ -67,24 +82,34 @@ impl Announcer {
         if schedule.sent < self.addresses.len() {
             return Some(schedule.next);
         }
-        let again = ROUNDS.get(schedule.round + 1).filter(|_| schedule.complete && !self.addresses.is_empty());
-        again.map(|offset| schedule.next.max(schedule.started + *offset))
+        if !schedule.complete || self.addresses.is_empty() {
+            return None;
+        }
+        if schedule.form + 1 < self.forms().len() {
+            return Some(schedule.next);
+        }
+        ROUNDS.get(schedule.round + 1).map(|offset| schedule.next.max(schedule.started + *offset))
     }
 
-    /// The addresses of a burst that is due; empty if none is.
-    pub fn take(&mut self, now: Instant) -> Vec<IpAddr> {
+    /// A burst that is due.
+    pub fn take(&mut self, now: Instant) -> Option<Burst> {
         if self.deadline().is_none_or(|deadline| now < deadline) {
-            return Vec::new();
+            return None;
         }
-        let Some(schedule) = &mut self.schedule else { return Vec::new() };
+        let forms = self.forms();
+        let schedule = self.schedule.as_mut()?;
         if schedule.sent == self.addresses.len() {
-            schedule.round += 1;
             schedule.sent = 0;
+            schedule.form += 1;
+            if schedule.form == forms.len() {
+                schedule.form = 0;
+                schedule.round += 1;
+            }
         }
-        let burst: Vec<_> = self.addresses.iter().skip(schedule.sent).take(BURST).copied().collect();
-        schedule.sent += burst.len();
-        schedule.next = now + GAP;
-        burst
+        let addresses: Vec<_> = self.addresses.iter().skip(schedule.sent).take(BURST).copied().collect();
+        schedule.sent += addresses.len();
+        schedule.next = if addresses.len() < BURST { now } else { now + GAP };
+        Some(Burst { form: *forms.get(schedule.form)?, addresses })
     }
 }
 
@@ -93,38 +118,55 @@ mod tests {
     #![expect(clippy::disallowed_methods, reason = "a test picks its start of time")]
 
     use super::*;
+    use crate::frame::arp::Operation;
 
     fn addresses(count: u16) -> Vec<IpAddr> {
         (0..count).map(|n| IpAddr::from([198, 18, n.to_be_bytes()[0], n.to_be_bytes()[1]])).collect()
     }
 
-    fn drain(announcer: &mut Announcer) -> Vec<(Instant, Vec<IpAddr>)> {
-        std::iter::from_fn(|| announcer.deadline().map(|at| (at, announcer.take(at)))).take(10_000).collect()
+    fn drain(announcer: &mut Announcer) -> Vec<(Instant, Burst)> {
+        let next = || announcer.deadline().and_then(|at| announcer.take(at).map(|burst| (at, burst)));
+        std::iter::from_fn(next).take(10_000).collect()
     }
 
+    const REQUEST: Form = Form::Arp(Operation::Request);
+    const REPLY: Form = Form::Arp(Operation::Reply);
+
     #[test]
-    fn every_address_is_announced_once_before_any_is_repeated() {
+    fn every_address_is_announced_once_before_any_is_repeated_in_any_form() {
         let start = Instant::now();
         let mut announcer = Announcer::default();
         announcer.begin(start);
         announcer.placed(addresses(4001));
         announcer.complete();
-        let all: Vec<_> = drain(&mut announcer).into_iter().flat_map(|(_, burst)| burst).collect();
-        assert_eq!(all.len(), 3 * 4001);
-        for round in all.chunks(4001) {
-            assert_eq!(round, addresses(4001));
+        let one = |burst: Burst| burst.addresses.into_iter().map(move |address| (burst.form, address));
+        let all: Vec<_> = drain(&mut announcer).into_iter().flat_map(|(_, burst)| one(burst)).collect();
+        assert_eq!(all.len(), 6 * 4001);
+        for (pass, form) in all.chunks(4001).zip([REQUEST, REPLY, REQUEST, REPLY, REQUEST, REPLY]) {
+            assert!(pass.iter().copied().eq(addresses(4001).into_iter().map(|address| (form, address))));
         }
     }
 
     #[test]
-    fn bursts_are_spaced_and_rounds_keep_their_times() {
+    fn an_ipv6_address_is_announced_in_one_form() {
         let start = Instant::now();
         let mut announcer = Announcer::default();
         announcer.begin(start);
-        announcer.placed(addresses(100));
+        announcer.placed(["fd00::200".parse().unwrap()]);
         announcer.complete();
-        let at: Vec<_> = drain(&mut announcer).iter().map(|(at, burst)| (*at - start, burst.len())).collect();
-        let round = |offset| [(offset, 64), (offset + GAP, 36)];
+        let at: Vec<_> = drain(&mut announcer).iter().map(|(at, burst)| (*at - start, burst.form)).collect();
+        assert_eq!(at, ROUNDS.map(|offset| (offset, Form::Advertisement)));
+    }
+
+    #[test]
+    fn full_bursts_are_spaced_and_rounds_keep_their_times() {
+        let start = Instant::now();
+        let mut announcer = Announcer::default();
+        announcer.begin(start);
+        announcer.placed(addresses(200));
+        announcer.complete();
+        let at: Vec<_> = drain(&mut announcer).iter().map(|(at, burst)| (*at - start, burst.addresses.len())).collect();
+        let round = |offset| [(offset, 128), (offset + GAP, 72), (offset + GAP, 128), (offset + GAP * 2, 72)];
         assert_eq!(at, [round(ROUNDS[0]), round(ROUNDS[1]), round(ROUNDS[2])].concat());
     }
 
@@ -135,10 +177,12 @@ mod tests {
         announcer.begin(start);
         assert_eq!(announcer.deadline(), None);
         announcer.placed(addresses(1));
-        assert_eq!(announcer.take(start), addresses(1));
+        assert_eq!(announcer.take(start), Some(Burst { form: REQUEST, addresses: addresses(1) }));
         assert_eq!(announcer.deadline(), None, "another address may come, and comes first");
         announcer.placed(addresses(2).into_iter().skip(1));
-        assert_eq!(announcer.take(start + GAP), addresses(2)[1..]);
+        assert_eq!(announcer.take(start), Some(Burst { form: REQUEST, addresses: addresses(2)[1..].to_vec() }));
+        announcer.complete();
+        assert_eq!(announcer.take(start), Some(Burst { form: REPLY, addresses: addresses(2) }));
         announcer.cancel();
         assert_eq!(announcer.deadline(), None);
     }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use vrrp::{AdvertPriority, Family};
 
+use super::announcer::Burst;
 use super::effect::{Effect, Input};
 use super::instance::Instance;
 use crate::clock;
@@ -176,7 +177,7 @@ impl Edge {
                     tracing::warn!(instance = %instance.config().name, %error, "an address was not prolonged");
                 }
             }
-            Effect::Announce(addresses) => self.announce(instance, addresses, observed),
+            Effect::Announce(burst) => self.announce(instance, burst, observed),
             Effect::ListenFor(addresses) => {
                 let listened = self.wire(instance, observed).and_then(|wire| {
                     addresses.iter().try_for_each(|address| wire.listen_for(*address)).map_err(|e| e.to_string())
@@ -523,13 +524,13 @@ impl Edge {
         observed.take(kernel::Change::AddressGone { net, link });
     }
 
-    fn announce(&mut self, instance: &Instance, addresses: &[IpAddr], observed: &Observed) {
-        let Some(place) = instance.place().cloned() else { return };
-        let frames = addresses.iter().flat_map(|address| crate::announce::round(*address, place.mac, place.router));
+    fn announce(&mut self, instance: &Instance, burst: &Burst, observed: &Observed) {
+        let Some((mac, router)) = instance.place().map(|place| (place.mac, place.router)) else { return };
+        let mut frames = burst.addresses.iter().filter_map(|address| burst.form.frame(*address, mac, router));
         let mut sent = 0;
         let result = self.wire(instance, observed).and_then(|wire| {
             let mut send = |frame: Vec<u8>| wire.send(&frame).map(|()| sent += 1).map_err(|error| error.to_string());
-            frames.into_iter().try_for_each(&mut send)?;
+            frames.try_for_each(&mut send)?;
             // And what others say to that.
             wire.hear().map_err(|error| error.to_string())
         });
@@ -544,7 +545,10 @@ impl Edge {
         let link = link.ok_or_else(|| "the interface is not ready".to_owned())?;
         match self.wires.entry(link.index) {
             Entry::Occupied(open) => Ok(open.into_mut()),
-            Entry::Vacant(none) => Ok(none.insert(Wire::open(link).map_err(|error| error.to_string())?)),
+            Entry::Vacant(none) => {
+                let wire = Wire::open(link).and_then(Wire::watched);
+                Ok(none.insert(wire.map_err(|error| error.to_string())?))
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use vrrp::AdvertPriority;
 use vrrp::wire::Datagram;
 
+use super::announcer::Burst;
 use super::event::What;
 use crate::frame::claim::Claim;
 use crate::holder::{self, Vip};
@@ -26,6 +27,8 @@ pub enum Input<'a> {
     },
     /// An advertisement of its virtual router came in on its interface.
     Datagram(&'a Datagram<'a>),
+    /// The instance of ours whose place it takes has just told the peers of its virtual router that it stops.
+    Resigned,
     /// Another host said on its link whose an address is.
     Claim(Claim),
     /// Its deadline has come. Harmless when it has not.
@@ -102,7 +105,7 @@ pub enum Effect {
     /// Give addresses that are there their whole lifetime again.
     Prolong(Vec<Vip>),
     /// Tell the neighbours about these once.
-    Announce(Vec<IpAddr>),
+    Announce(Burst),
     /// Hear what is said about these on its link.
     ListenFor(Vec<IpAddr>),
     /// Put a frame on its link.

@@ -52,6 +52,8 @@ pub struct Instance {
     /// Time 0 of the router's clock.
     origin: Instant,
     place: Result<Place, Unready>,
+    /// How often its place or its addresses have changed.
+    moves: u64,
     brain: Brain,
     /// What is down and must not be.
     faults: Vec<String>,
@@ -120,6 +122,7 @@ impl Instance {
             restores: Limiter::new(config.restore_limit as usize, Duration::from_secs(60)),
             defence: Limiter::new(1, DEFENCE),
             place: Err(Unready::Missing),
+            moves: 0,
             faults: Vec::new(),
             deaf: None,
             waiting_for: None,
@@ -155,6 +158,7 @@ impl Instance {
     pub fn hand_on(&mut self, to_another: impl Fn(&Vip) -> bool) -> Vec<Vip> {
         let (handed, kept) = std::mem::take(&mut self.vips).into_iter().partition(|vip| to_another(vip));
         self.vips = kept;
+        self.moves += 1;
         self.leased = self.vips.iter().map(|vip| Leased::new(vip.net.addr(), vip.link)).collect();
         self.leave(&handed);
         handed
@@ -169,6 +173,7 @@ impl Instance {
             Input::Observed => self.observe(now, observed, out),
             Input::Depends { faults, priority } => self.depend(now, observed, faults, priority, out),
             Input::Datagram(datagram) => self.hear(now, observed, datagram, out),
+            Input::Resigned => self.hear_predecessor(now, observed, out),
             Input::Claim(claim) => self.meet(now, observed, claim, out),
             Input::Timer => self.tick(now, observed, out),
             Input::Command(ticket, command) => self.obey(now, observed, ticket, command, out),
@@ -216,6 +221,12 @@ impl Instance {
     #[must_use]
     pub fn listens(&self) -> bool {
         self.held || matches!(self.brain, Brain::Managed(Managed::Probing(_)))
+    }
+
+    /// Different whenever its place, its addresses, or what it must hear have changed.
+    #[must_use]
+    pub fn whereabouts(&self) -> (u64, bool) {
+        (self.moves, self.listens())
     }
 
     /// Its configuration.
@@ -422,10 +433,7 @@ impl Instance {
         }
         self.do_work(out);
         self.prolong_some(now, out);
-        let burst = self.announcer.take(now);
-        if !burst.is_empty() {
-            out.push(Effect::Announce(burst));
-        }
+        out.extend(self.announcer.take(now).map(Effect::Announce));
     }
 
     fn transition(&mut self, now: Instant, from: StateName, to: StateName, reason: String, out: &mut Vec<Effect>) {

@@ -1,6 +1,6 @@
 //! The loop: waits for whatever comes first, and lets the instances decide.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
-use vrrp::{Family, StateName};
+use vrrp::StateName;
 
 use super::check::{Ran, Verdict};
 use super::control::{Call, Listener, Reply};
@@ -22,6 +22,7 @@ use super::hook::{Failed, Runner};
 use super::instance::Instance;
 use super::metrics::Server;
 use super::place;
+use super::roster::Roster;
 use super::stream::Stream;
 use super::watchdog::Watchdog;
 use crate::clock::{self, Alarm};
@@ -52,6 +53,10 @@ pub struct Service {
     instances: BTreeMap<Name, Instance>,
     /// Instances that are no longer configured, until they have let go.
     leaving: Vec<Instance>,
+    /// `None`: an instance has moved since it was made.
+    roster: Option<Roster>,
+    /// Sockets or interfaces may be there that nobody needs any more.
+    untidy: bool,
     observed: Observed,
     netlink: Netlink,
     monitor: Monitor,
@@ -185,21 +190,19 @@ impl Service {
             self.take(change)?;
         }
         let now = clock::now();
-        let (mut heard, mut strays) = (std::mem::take(&mut self.queue), 0);
-        let Self { edge, instances, observed, .. } = self;
+        let (mut heard, mut strays, mut moved) = (std::mem::take(&mut self.queue), 0, false);
+        let Self { edge, instances, observed, roster, .. } = self;
+        let roster = roster.get_or_insert_with(|| Roster::of(instances.values()));
         let mut effects: Vec<(Name, Vec<Effect>)> = Vec::new();
         edge.read_packets(|link, datagram| {
             let family = datagram.endpoints.family();
-            let vrid = crate::raw::vrid_of(datagram);
-            let is_it = |instance: &&mut Instance| {
-                instance.place().is_some_and(|place| place.link == link)
-                    && instance.config().family() == family
-                    && instance.config().vrrp().is_some_and(|vrrp| Some(vrrp.vrid.get()) == vrid)
-            };
-            match instances.values_mut().find(is_it) {
+            let name = crate::raw::vrid_of(datagram).and_then(|vrid| roster.router(link, vrid, family));
+            match name.and_then(|name| instances.get_mut(name)) {
                 Some(instance) => {
                     let mut out = Vec::new();
+                    let before = instance.whereabouts();
                     instance.handle(now, observed, Input::Datagram(datagram), &mut out);
+                    moved |= instance.whereabouts() != before;
                     if !out.is_empty() {
                         effects.push((instance.config().name.clone(), out));
                     }
@@ -208,12 +211,14 @@ impl Service {
             }
         });
         let more = edge.read_claims(|link, claim| {
-            let there = instances.values().filter(|instance| instance.place().is_some_and(|place| place.link == link));
-            let meant = there.filter(|instance| instance.vips().iter().any(|vip| vip.net.addr() == claim.address));
-            heard.extend(meant.map(|instance| (instance.config().name.clone(), Input::Claim(claim))));
+            let meant = roster.with_address(link, claim.address);
+            heard.extend(meant.map(|name| (name.clone(), Input::Claim(claim))));
         });
         (0..strays).for_each(|_| self.edge.count_stray());
         self.queue = heard;
+        if moved {
+            self.moved();
+        }
         for (name, mut effects) in effects {
             self.carry_out(now, &name, &mut effects);
         }
@@ -241,19 +246,34 @@ impl Service {
                 let configured = |leased| self.instances.values().any(|other| other.leased().contains(leased));
                 let leased: Vec<_> = instance.leased().iter().filter(|one| !configured(one)).copied().collect();
                 self.edge.retire(&leased);
+                self.untidy = true;
             } else {
                 self.leaving.push(instance);
             }
         }
         self.watchdog.pat(now);
+        if std::mem::take(&mut self.untidy) {
+            self.tidy();
+        }
+    }
+
+    fn tidy(&mut self) {
         let Self { edge, instances, leaving, observed, .. } = self;
-        let at = |instance: &Instance, link| instance.place().is_some_and(|place| place.link == link);
         let all = || instances.values().chain(leaving.iter());
+        let at = |one: &Instance| Some((one.place()?.link, crate::raw::is_v6(one.config().family())));
+        let needed: BTreeSet<_> = all().filter_map(at).collect();
+        let watched: BTreeSet<_> = all().filter(|one| one.listens()).filter_map(at).map(|(link, _)| link).collect();
+        let borne: Vec<_> = all().filter_map(|one| place::bearer_of(one.config(), observed)).collect();
         edge.tidy(
-            |link, family: Family| all().any(|one| at(one, link) && one.config().family() == family),
-            |link| all().any(|one| at(one, link) && one.listens()),
-            |bearer| all().any(|one| place::bearer_of(one.config(), observed).as_ref() == Some(bearer)),
+            |link, family| needed.contains(&(link, crate::raw::is_v6(family))),
+            |link| watched.contains(&link),
+            |bearer| borne.contains(bearer),
         );
+    }
+
+    /// An instance has another place or other addresses, or has come or gone.
+    fn moved(&mut self) {
+        (self.roster, self.untidy) = (None, true);
     }
 
     fn take(&mut self, change: kernel::Change) -> Result<(), DaemonError> {
@@ -320,7 +340,11 @@ impl Service {
     fn feed_one(&mut self, now: Instant, name: &Name, input: Input<'_>) {
         let Some(instance) = self.instances.get_mut(name) else { return };
         let mut effects = std::mem::take(&mut self.spare.effects);
+        let before = instance.whereabouts();
         instance.handle(now, &self.observed, input, &mut effects);
+        if instance.whereabouts() != before {
+            self.moved();
+        }
         self.carry_out(now, name, &mut effects);
         self.spare.effects = effects;
     }

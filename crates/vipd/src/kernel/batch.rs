@@ -116,6 +116,27 @@ impl Changes {
         result
     }
 
+    /// Asks for one thing.
+    ///
+    /// # Errors
+    /// The kernel's refusal: there is no such thing.
+    pub(super) fn ask(&mut self, question: RouteNetlinkMessage) -> io::Result<RouteNetlinkMessage> {
+        self.outbox.clear();
+        self.put(question, 0);
+        self.send()?;
+        let asked = self.sequence;
+        while let Some(length) = self.receive()? {
+            for message in messages(&self.inbox[..length]).filter(|one| one.header.sequence_number == asked) {
+                match message.payload {
+                    NetlinkPayload::InnerMessage(answer) => return Ok(answer),
+                    NetlinkPayload::Error(answer) => return Err(answer.to_io()),
+                    _ => {}
+                }
+            }
+        }
+        Err(unanswered())
+    }
+
     /// Asks for a list.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ use crate::clock;
 use crate::error::Error;
 use crate::frame::claim::Claim;
 use crate::holder::{Effect, Holder, Vip};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Woken};
 use crate::kernel::Observed;
 use crate::kernel::capability::Capability;
 use crate::preflight::{self, Assignable};
@@ -51,10 +51,10 @@ pub struct Request {
 ///
 /// # Errors
 /// Anything in [`Error`] but what only `unassign` can meet. Unless it is [`Error::NotUndone`], the host is as it was.
-pub async fn assign(request: &Request, report: &mut VipReport, progress: &dyn Fn(&str)) -> Result<(), Error> {
+pub fn assign(request: &Request, report: &mut VipReport, progress: &dyn Fn(&str)) -> Result<(), Error> {
     let mut hands = Hands::new()?;
-    let observed = hands.observe()?;
-    let Assignable { vip, link, held, warnings } = preflight::assign(request.net, &request.dev, &observed)?;
+    let (observed, assignable) = look(request, &mut hands)?;
+    let Assignable { vip, link, held, warnings } = assignable;
     report.warnings.extend(warnings);
 
     let mut holder = Holder::default();
@@ -83,14 +83,13 @@ pub async fn assign(request: &Request, report: &mut VipReport, progress: &dyn Fn
     // From here on the report says only what has happened.
     let planned = report.changes.remove(at);
     permitted(held)?;
-    let kernel = |source| Error::Kernel { what: "waiting for signals".into(), source };
-    let mut interrupt = Interrupt::listen().map_err(kernel)?;
+    let interrupt = Interrupt::listen().map_err(waiting)?;
     let wire = hands.wire(&link)?;
     let mut conflict = None;
     if let Some(time) = probe {
         wire.listen_for(vip.net.addr())?;
         progress(&question(&vip, time));
-        if let Verdict::InUse(claim) = ask(&vip, time, &observed, wire, &mut interrupt).await? {
+        if let Verdict::InUse(claim) = ask(&vip, time, &observed, wire, &interrupt)? {
             if !request.force {
                 report.changes.push(in_use(&vip, claim));
                 return Err(Error::InUse { claim, dev: vip.dev });
@@ -104,11 +103,25 @@ pub async fn assign(request: &Request, report: &mut VipReport, progress: &dyn Fn
     }
 
     progress(&format!("add and announce {vip}"));
-    let announcements = carry_out(&effects, &vip, held, &observed, &mut hands).await?;
+    let announcements = carry_out(&effects, &vip, held, &observed, &mut hands)?;
     let untagged = last_look(&vip, &mut hands)?;
     report.warnings.extend(untagged.filter(|_| !held));
     report.changes.push(VipChange { announcements, conflict, ..planned });
     Ok(())
+}
+
+/// Looks whether anything speaks against it. An announcement that waits for no probe does not wait for a list of all
+/// interfaces either; what is refused is refused in view of all of them, and in their names.
+fn look(request: &Request, hands: &mut Hands) -> Result<(Observed, Assignable), Error> {
+    if request.probe.is_none()
+        && let Some(near) = hands.observe_near(&request.dev, request.net.addr())?
+        && let Ok(assignable) = preflight::assign(request.net, &request.dev, &near)
+    {
+        return Ok((near, assignable));
+    }
+    let observed = hands.observe()?;
+    let assignable = preflight::assign(request.net, &request.dev, &observed)?;
+    Ok((observed, assignable))
 }
 
 /// The step that stands for the probe in a plan.
@@ -124,12 +137,12 @@ fn permitted(held: bool) -> Result<(), Error> {
 }
 
 /// Probes for `vip`, up to `time`.
-async fn ask(
+fn ask(
     vip: &Vip,
     time: Duration,
     observed: &Observed,
     wire: &mut Wire,
-    interrupt: &mut Interrupt,
+    interrupt: &Interrupt,
 ) -> Result<Verdict, Error> {
     let address = vip.net.addr();
     let ours: Vec<_> = observed.links.iter().filter_map(|link| link.mac).collect();
@@ -139,29 +152,31 @@ async fn ask(
         match probe.next(clock::now()) {
             Next::Send(frame) => wire.send(&frame)?,
             Next::Verdict(verdict) => return Ok(verdict),
-            Next::Listen(until) => tokio::select! {
-                frame = wire.receive() => probe.hear(&frame?),
-                () = clock::reach(until) => {}
-                () = interrupt.wait() => return Err(Error::Interrupted { address }),
+            Next::Listen(until) => match interrupt.wait(wire.as_fd(), until).map_err(waiting)? {
+                Woken::Readable => {
+                    while let Some(frame) = wire.try_receive()? {
+                        probe.hear(frame);
+                    }
+                }
+                Woken::Due => {}
+                Woken::Interrupted => return Err(Error::Interrupted { address }),
             },
         }
     }
 }
 
+fn waiting(source: std::io::Error) -> Error {
+    Error::Kernel { what: "waiting for signals".into(), source }
+}
+
 /// Applies the effects; takes the address back if one of them fails, unless it was here before.
-async fn carry_out(
-    effects: &[Effect],
-    vip: &Vip,
-    held: bool,
-    observed: &Observed,
-    hands: &mut Hands,
-) -> Result<u32, Error> {
+fn carry_out(effects: &[Effect], vip: &Vip, held: bool, observed: &Observed, hands: &mut Hands) -> Result<u32, Error> {
     let mut frames = 0;
     for effect in effects {
-        match hands.apply(effect, observed).await {
+        match hands.apply(effect, observed) {
             Ok(sent) => frames += sent,
             Err(cause) if held => return Err(cause),
-            Err(cause) => return Err(take_back(cause, vip, hands).await),
+            Err(cause) => return Err(take_back(cause, vip, hands)),
         }
     }
     Ok(frames)
@@ -178,17 +193,17 @@ fn last_look(vip: &Vip, hands: &mut Hands) -> Result<Option<String>, Error> {
     Ok((!address.is_ours()).then(|| warning.to_owned()))
 }
 
-async fn take_back(cause: Error, vip: &Vip, hands: &mut Hands) -> Error {
-    let undone = async {
+fn take_back(cause: Error, vip: &Vip, hands: &mut Hands) -> Error {
+    let undo = |hands: &mut Hands| {
         let observed = hands.observe()?;
         let mut holder = Holder::default();
         holder.release(vip.clone());
         for effect in holder.reconcile(&observed) {
-            hands.apply(&effect, &observed).await?;
+            hands.apply(&effect, &observed)?;
         }
         Ok(())
     };
-    match undone.await {
+    match undo(hands) {
         Ok(()) => cause,
         Err(undo) => Error::NotUndone { cause: Box::new(cause), undo: Box::new(undo) },
     }

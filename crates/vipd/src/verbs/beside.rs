@@ -21,9 +21,8 @@ use crate::error::Error;
 ///
 /// # Errors
 /// There is a daemon, and it cannot be asked.
-pub async fn instances(socket: &Path) -> Result<Option<Vec<InstanceStatus>>, ClientError> {
-    let asked = async { Client::ask(socket, &Request::Status).await?.only().await };
-    match asked.await {
+pub fn instances(socket: &Path) -> Result<Option<Vec<InstanceStatus>>, ClientError> {
+    match Client::ask(socket, &Request::Status).and_then(Client::only) {
         Ok(Answer::Status { status }) => Ok(status.instances),
         Ok(_) | Err(ClientError::NoDaemon { .. }) => Ok(None),
         Err(error) => Err(error),
@@ -31,8 +30,8 @@ pub async fn instances(socket: &Path) -> Result<Option<Vec<InstanceStatus>>, Cli
 }
 
 /// The instance that has `address`; a warning in `report` if the daemon cannot be asked.
-pub async fn owner(socket: &Path, address: IpAddr, report: &mut VipReport) -> Option<InstanceStatus> {
-    match instances(socket).await {
+pub fn owner(socket: &Path, address: IpAddr, report: &mut VipReport) -> Option<InstanceStatus> {
+    match instances(socket) {
         Ok(instances) => instances?.into_iter().find(|one| one.addresses.iter().any(|net| net.addr() == address)),
         Err(error) => {
             report.warnings.push(error.to_string());
@@ -45,7 +44,7 @@ pub async fn owner(socket: &Path, address: IpAddr, report: &mut VipReport) -> Op
 ///
 /// # Errors
 /// [`Error::Daemons`] if that is not the same thing, or the daemon's refusal.
-pub async fn acquire(
+pub fn acquire(
     socket: &Path,
     owner: &InstanceStatus,
     request: &assign::Request,
@@ -58,14 +57,14 @@ pub async fn acquire(
     let outcome = if owner.state == "Active" { VipOutcome::AlreadyHeld } else { VipOutcome::Assigned };
     let force = request.force || request.probe.is_none();
     let wanted = Request::Acquire { instance: owner.name.clone(), force };
-    ask(socket, owner, &wanted, outcome, request.dry_run, report).await
+    ask(socket, owner, &wanted, outcome, request.dry_run, report)
 }
 
 /// Has the daemon release `owner`, whose address was to be unassigned.
 ///
 /// # Errors
 /// As [`acquire`].
-pub async fn release(
+pub fn release(
     socket: &Path,
     owner: &InstanceStatus,
     request: &unassign::Request,
@@ -78,10 +77,10 @@ pub async fn release(
     }
     let outcome = if owner.state == "Active" { VipOutcome::Unassigned } else { VipOutcome::NotThere };
     let wanted = Request::Release { instance: owner.name.clone() };
-    ask(socket, owner, &wanted, outcome, request.dry_run, report).await
+    ask(socket, owner, &wanted, outcome, request.dry_run, report)
 }
 
-async fn ask(
+fn ask(
     socket: &Path,
     owner: &InstanceStatus,
     wanted: &Request,
@@ -94,8 +93,7 @@ async fn ask(
         _ => ("release", false),
     };
     if !dry_run {
-        let asked = async { Client::ask(socket, wanted).await?.only().await };
-        asked.await.map_err(Error::Daemon)?;
+        Client::ask(socket, wanted).and_then(Client::only).map_err(Error::Daemon)?;
     }
     // The addresses of an instance are held together or not at all.
     report.changes.extend(owner.addresses.iter().map(|&address| VipChange {

@@ -19,7 +19,7 @@ pub struct Request {
 ///
 /// # Errors
 /// Anything in [`DaemonError`]; nothing is held any more.
-pub async fn run(request: Request) -> Result<(), DaemonError> {
+pub fn run(request: Request) -> Result<(), DaemonError> {
     let Request { config: file, socket } = request;
     let config = Config::load(&file)?;
     for capability in [Capability::NetAdmin, Capability::NetRaw] {
@@ -27,5 +27,7 @@ pub async fn run(request: Request) -> Result<(), DaemonError> {
             return Err(DaemonError::MissingCapability(capability));
         }
     }
-    Service::start(file, config, socket).await?.run().await
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| DaemonError::Kernel { what: "waiting for events", source })?;
+    runtime.block_on(async { Service::start(file, config, socket).await?.run().await })
 }

@@ -46,9 +46,9 @@ pub enum Which {
 ///
 /// # Errors
 /// With `All` it goes on after an error and reports all of them ([`Error::Several`]).
-pub async fn unassign(request: &Request, report: &mut VipReport) -> Result<(), Error> {
+pub fn unassign(request: &Request, report: &mut VipReport) -> Result<(), Error> {
     let mut hands = Hands::new()?;
-    remove(request, report, &mut hands).await?;
+    remove(request, report, &mut hands)?;
     if matches!(request.which, Which::All { dev: None }) && !request.dry_run {
         let observed = hands.observe()?;
         clear_bearers(&observed);
@@ -79,7 +79,7 @@ fn clear_guards(observed: &Observed) {
     }
 }
 
-async fn remove(request: &Request, report: &mut VipReport, hands: &mut Hands) -> Result<(), Error> {
+fn remove(request: &Request, report: &mut VipReport, hands: &mut Hands) -> Result<(), Error> {
     let observed = hands.observe()?;
     let vips = find(request, &observed, report)?;
 
@@ -102,7 +102,7 @@ async fn remove(request: &Request, report: &mut VipReport, hands: &mut Hands) ->
 
     let mut errors = Vec::new();
     for effect in &effects {
-        match (hands.apply(effect, &observed).await, effect) {
+        match (hands.apply(effect, &observed), effect) {
             (Ok(_), Effect::Remove(vip)) => report.changes.push(change(vip, VipOutcome::Unassigned, &effects)),
             (Ok(_), _) => {}
             // Without this switch the removal that follows would take other addresses along.

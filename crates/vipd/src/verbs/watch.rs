@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bc_model::vip::{HeldAddress, InstanceStatus, VipStatus};
 use thiserror::Error;
-use tokio::time::{MissedTickBehavior, interval};
 
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, Next};
+use crate::clock;
 use crate::daemon::protocol::{Answer, Request};
 use crate::render;
 
@@ -44,22 +44,17 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 ///
 /// # Errors
 /// [`WatchError`]; it does not end otherwise.
-pub async fn watch(socket: &Path, form: Form, out: &mut impl Write) -> Result<(), WatchError> {
-    let mut events = Client::ask(socket, &Request::Events { recent: false }).await?;
-    let mut turns = interval(PACE);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+pub fn watch(socket: &Path, form: Form, out: &mut impl Write) -> Result<(), WatchError> {
+    let mut events = Client::ask(socket, &Request::Events { recent: false })?;
     let mut shown = None;
     loop {
-        tokio::select! {
-            _ = turns.tick() => {}
-            event = events.next() => if event?.is_none() {
-                // The same error as for whoever asks now.
-                Client::ask(socket, &Request::Status).await?;
-            },
-        }
-        if let Answer::Status { status } = Client::ask(socket, &Request::Status).await?.only().await? {
+        if let Answer::Status { status } = Client::ask(socket, &Request::Status)?.only()? {
             show(form, shown.as_ref(), &status, out)?;
             shown = Some(essence(status));
+        }
+        if let Next::End = events.receive_until(Some(clock::now() + PACE))? {
+            // The same error as for whoever asks now.
+            Client::ask(socket, &Request::Status)?;
         }
     }
 }

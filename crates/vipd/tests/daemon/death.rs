@@ -7,6 +7,7 @@ use super::bed::asker::{Asker, answers};
 use super::bed::observer::now;
 use super::bed::router::{Instance, Make, Setting};
 use super::bed::site::Site;
+use super::bed::world::until;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(198, 18, 5, 200);
 /// What a busy machine may add to a timer; a quiet one adds less than a millisecond.
@@ -38,7 +39,11 @@ fn die(end: &End) {
     let (low, high) = (setting(100), setting(200));
     let [_lower, mut higher] = site.start_pair((Make::Vipd, &low), (Make::Vipd, &high));
     let asker = Asker::new(&site.world, VIP);
-    std::thread::sleep(Duration::from_millis(300));
+    let answered = |host: usize| {
+        let mac = site.world.hosts[host].mac;
+        site.observer.look(Duration::ZERO, |frames| answers(frames, mac, VIP))
+    };
+    until("the Active answers", || answered(0).len() > 50);
 
     let ended = now();
     match end {
@@ -57,10 +62,7 @@ fn die(end: &End) {
     println!("take-over after {:?}, formula {formula:?}", took_over - last.at);
     assert!(took_over - last.at <= formula + LATE, "{:?} instead of {formula:?}", took_over - last.at);
 
-    let [old, new] = [0, 1].map(|host| {
-        let mac = site.world.hosts[host].mac;
-        site.observer.look(Duration::ZERO, |frames| answers(frames, mac, VIP))
-    });
+    let [old, new] = [0, 1].map(answered);
     let (last_old, first_new) = (old.last().unwrap(), new.iter().find(|at| **at > ended).unwrap());
     println!(
         "the old owner's last answer {:?} after its end; the new one's first {:?}",

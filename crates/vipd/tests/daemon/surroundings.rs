@@ -246,7 +246,7 @@ fn notifications_that_are_lost_are_looked_up() {
     host.namespace.ip("address del 198.18.5.200/24 dev eth0\n");
     daemon.process.thaw();
     daemon.until("the address is put back", |_| host.has("198.18.5.200"));
-    assert!(daemon.events().iter().any(|event| event["event"] == "restored"), "{:?}", daemon.events());
+    daemon.until("it says so", |daemon| daemon.events().iter().any(|event| event["event"] == "restored"));
 }
 
 /// Whether a socket of this namespace that listens to links and addresses has lost something (proc(5), net/netlink).

@@ -180,3 +180,26 @@ fn with_accept_false_the_address_is_found_and_not_reached() {
     assert_eq!(daemon.vipd("reload").status.code(), Some(0));
     until("it is reached", || reaches(client, "198.18.5.200"));
 }
+
+#[test]
+fn whoever_changes_the_mac_address_is_backup_of_itself_for_one_skew_time() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    let mut daemon = Daemon::start(host, &elected(200, ""));
+    daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
+    for (more, macvlans) in [(V4, 1), ("", 0)] {
+        let before = daemon.events().len();
+        daemon.rewrite(&elected(200, more));
+        assert_eq!(daemon.vipd("reload").status.code(), Some(0));
+        daemon.until("it is Active again", |daemon| daemon.instance().state == "Active" && host.has("198.18.5.200"));
+        until("the macvlan has come or gone", || bearers(host).len() == macvlans);
+        let events = daemon.events().split_off(before);
+        let became_active = events.iter().find(|event| event["to"] == "Active");
+        let reason = became_active.map(|event| event["reason"].as_str().unwrap_or_default().to_owned());
+        assert_eq!(
+            reason.as_deref(),
+            Some("198.18.5.10 stepped down"),
+            "not after an Active_Down_Interval: {events:?}"
+        );
+    }
+}

@@ -97,7 +97,7 @@ fn a_router_keeps_its_router_flag() {
 }
 
 #[test]
-fn the_neighbours_learn_the_new_place_without_asking() {
+fn p20_the_neighbours_learn_the_new_place_without_asking() {
     let Some(world) = World::new(3) else { return };
     let [new, old, client] = &world.hosts[..] else { unreachable!("three hosts") };
     for (vip, net) in [("198.18.5.200", "198.18.5.200/24"), ("fd00:5::200", "fd00:5::200/64")] {

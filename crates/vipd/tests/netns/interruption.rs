@@ -14,7 +14,7 @@ fn a_signal_during_the_probe_leaves_nothing() {
     let host = &world.hosts[0];
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let child = host.start_vipd("assign 198.18.5.200/24 --dev eth0 --probe-time 30s");
-        until("vipd has taken the signals over", || catches(child.id(), signal));
+        until("vipd has taken the signals over", || takes(child.id(), signal));
         kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
         let stopped = Outcome::from(child.wait_with_output().unwrap());
         assert_eq!(
@@ -28,12 +28,12 @@ fn a_signal_during_the_probe_leaves_nothing() {
     }
 }
 
-/// Whether the process has a handler for `signal` (proc(5), `SigCgt`).
-fn catches(pid: u32, signal: Signal) -> bool {
+/// Whether `signal` waits for the process to read it (proc(5), `SigBlk`).
+fn takes(pid: u32, signal: Signal) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
+    let taken = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap_or("0");
     let is_vipd = status.starts_with("Name:\tvipd\n");
-    is_vipd && u64::from_str_radix(caught.trim(), 16).unwrap() >> (signal as u32 - 1) & 1 == 1
+    is_vipd && u64::from_str_radix(taken.trim(), 16).unwrap() >> (signal as u32 - 1) & 1 == 1
 }
 
 #[test]

@@ -97,6 +97,36 @@ pub fn tie(on_lower_address: Make, on_higher_address: Make, protocol: Protocol) 
     }
 }
 
+/// The network is cut, both are Active, and it heals: the neighbours have heard the loser last, so the winner announces the
+/// addresses again. The cut ends just after an advertisement of the loser's, so that the winner's is the first to be heard.
+pub fn split_brain(loser: Make, winner: Make, protocol: Protocol) {
+    let Some(site) = site(&[loser, winner]) else { return };
+    let (low, high) = (protocol.setting(100), protocol.setting(200));
+    let _routers = site.start_pair((loser, &low), (winner, &high));
+    site.isolate(LOW, true);
+    let cut = now();
+    let side = Observer::new(&site.world.hosts[LOW].namespace);
+    let patience = PATIENCE + low.active_down_interval();
+    let is_low = site.is_active(LOW, &low);
+    let alone = side.wait_for("the router behind the cut", cut, patience, &is_low).at;
+    // The announcements that follow a take-over are over by then: keepalived's second burst comes after 5 s.
+    sleep_until(alone + Duration::from_secs(6));
+    side.wait_for("its next advertisement", now(), patience, &is_low);
+
+    let healed = now();
+    site.isolate(LOW, false);
+    site.settled(HIGH, &high);
+    holds(&site, HIGH, winner, &high);
+    gave_way(&site, LOW, loser, &low);
+    let vip = bare(&high.instances[0].addresses[0]);
+    let again = |frames: &[Frame]| {
+        let last_word = frames.iter().rposition(|frame| frame.advert().is_some_and(|advert| is_low(&advert)));
+        let after = &frames[last_word.unwrap_or(frames.len())..];
+        after.iter().any(|frame| frame.announces() == Some(vip) && site.is_of(HIGH, frame))
+    };
+    until("the winner has announced the address after the loser's last word", || site.observer.look(healed, again));
+}
+
 /// With Preempt_Mode false a lower priority stays Active for as long as it advertises (RFC 9568 §6.4.2).
 pub fn patience(lower: Make, higher: Make, protocol: Protocol) {
     let Some(site) = site(&[lower, higher]) else { return };

@@ -54,6 +54,10 @@ pub struct Active {
     pub believed_until: Instant,
     /// From when on a contesting advertisement makes it announce the addresses again.
     pub reclaim_after: Instant,
+    /// It was contested before that, and has not announced them since.
+    pub owes_announcement: bool,
+    /// The router that was Active before has not said that it stops: it may be Active still, behind a cut.
+    pub unresigned: bool,
 }
 
 impl State {

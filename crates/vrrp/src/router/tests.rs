@@ -43,6 +43,7 @@ fn settings() -> Settings {
         preempt: Preempt::Immediately,
         startup_delay: Duration::ZERO,
         primary: address(10),
+        shared_mac: false,
     }
 }
 
@@ -350,6 +351,17 @@ fn a_flood_of_losing_advertisements_is_no_flood_of_announcements() {
 }
 
 #[test]
+fn whoever_contests_too_soon_after_another_is_answered_with_a_later_advertisement() {
+    let (mut router, now) = active();
+    let soon = now + INTERVAL / 2;
+    does(&mut router, soon, heard(99, 1), &[advertise(100), ANNOUNCE, contested(99, 1)], "the first");
+    does(&mut router, soon, heard(99, 2), &[advertise(100)], "the second announced them after us");
+    does(&mut router, now + INTERVAL, Input::Timer, &[advertise(100)], "not yet");
+    does(&mut router, now + INTERVAL * 2, Input::Timer, &[advertise(100), ANNOUNCE], "after an interval");
+    does(&mut router, now + INTERVAL * 3, Input::Timer, &[advertise(100)], "once");
+}
+
+#[test]
 fn active_does_not_answer_its_own_echo() {
     let (mut router, now) = active();
     let before = router.clone();
@@ -393,6 +405,48 @@ fn version_2_runs_the_same_machine_with_its_own_skew() {
 }
 
 // ── extensions ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+#[test]
+fn whoever_took_over_in_silence_has_a_last_word_when_it_is_outranked() {
+    let hundred = |input| (input, centis(10));
+    let shared = Settings { shared_mac: true, ..settings() };
+    for (settings, before, (winner, interval), last_word, why) in [
+        (settings(), Some(heard(200, 1)), hundred(200), true, "the winner may have been Active all the time"),
+        (settings(), Some(heard(200, 2)), hundred(200), true, "whoever wins: its island had somebody Active"),
+        (settings(), Some(heard(200, 1)), (200, centis(5)), true, "a winner that advertises more often"),
+        (settings(), Some(heard(200, 1)), (200, centis(11)), false, "who learns our interval would not wait for it"),
+        (settings(), Some(heard(0, 1)), hundred(200), false, "it had resigned, so it announces when it is back"),
+        (settings(), None, hundred(200), false, "nobody was there: it preempts us"),
+        (shared, Some(heard(200, 1)), hundred(200), false, "all neighbours know the same MAC address"),
+    ] {
+        let mut router = backup_of(settings);
+        if let Some(before) = before {
+            router.handle(START, before);
+        }
+        let now = router.deadline().unwrap();
+        router.handle(now, Input::Timer);
+        assert_eq!(router.state.name(), StateName::Active);
+
+        let source = address(1);
+        let reason = Reason::Outranked { by: source, priority: Priority::new(winner).unwrap() };
+        let backup = transition(StateName::Active, StateName::Backup, reason);
+        let actions = if last_word { vec![RELEASE, advertise(100), backup] } else { vec![RELEASE, backup] };
+        let by = Heard { source, priority: holding(winner), interval };
+        does(&mut router, now, Input::Advertisement(by), &actions, why);
+        let again = router.deadline().unwrap();
+        assert_eq!(
+            router.handle(again - INTERVAL, Input::Advertisement(by)).len(),
+            0,
+            "once, and as Active only: {why}"
+        );
+    }
+}
+
+#[test]
+fn a_last_word_makes_the_winner_announce_again() {
+    let (mut winner, now) = active();
+    does(&mut winner, now, heard(99, 200), &[advertise(100), ANNOUNCE, contested(99, 200)], "it asserts itself");
+}
 
 #[test]
 fn handover_resigns_after_letting_go_and_yields_to_whoever_takes_over() {

@@ -30,9 +30,12 @@ pub(crate) enum Flaw {
     DoesNotNoticeAStall,
     /// It takes lower priorities for higher ones.
     ComparesTheWrongWay,
+    /// Outranked after a split brain, it leaves without a word. What the RFC wants; what the neighbours suffer from.
+    LeavesWithoutALastWord,
 }
 
 impl Flaw {
+    /// Those that break the rules of an election.
     pub(crate) const ALL: [Self; 11] = [
         Self::DeafToHigherPriority,
         Self::DeafToEqualPriority,
@@ -126,6 +129,7 @@ impl Subject {
         let Action::SendAdvertisement(priority) = action else { return false };
         self.advertisements = self.advertisements.wrapping_add(1);
         match flaw {
+            Flaw::LeavesWithoutALastWord => was_active && !self.is_active() && priority != AdvertPriority::Resigning,
             Flaw::DoesNotAssertItself => was_active && matches!(input, Input::Advertisement(_)),
             Flaw::TenTimesTooSlow => matches!(input, Input::Timer) && !self.advertisements.is_multiple_of(10),
             Flaw::TakesOverInSilence => !was_active,

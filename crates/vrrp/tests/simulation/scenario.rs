@@ -43,7 +43,67 @@ pub(crate) fn live(seed: u64, flaw: Option<Flaw>, traced: bool) -> Result<Summar
     }
 }
 
+/// Live through a world in which nothing happens but that the network is cut in two and heals, again and again, and no
+/// settings differ but priorities and preemption. How often two routers were Active then.
+pub(crate) fn split(seed: u64, flaw: Option<Flaw>, traced: bool) -> Result<u32, (Violation, String)> {
+    let mut world = World::from_seed(seed, flaw, traced);
+    let mut splits = 0;
+    let cycles = (|| {
+        let interval = world.intervals[0];
+        for host in 0..world.hosts.len() {
+            let settings = world.hosts[host].settings;
+            let priority = if settings.priority.is_owner() { vrrp::Priority::DEFAULT } else { settings.priority };
+            let settings = vrrp::Settings { priority, interval, shared_mac: false, ..settings };
+            world.reconfigure(host, settings)?;
+            world.start(host)?;
+        }
+        world.expect_and_wait(world.quiet_from(world.now))?;
+        for _ in 0..4 {
+            splits += u32::from(world.cut_and_heal()?);
+        }
+        Ok(())
+    })();
+    cycles.map(|()| splits).map_err(|violation| (violation, world.trace()))
+}
+
 impl World {
+    /// The neighbours believe whoever is Active in the end, unless a router that gave way could not know that it was one of
+    /// two. Whether there were two.
+    fn cut_and_heal(&mut self) -> Result<bool, Violation> {
+        self.judge.expect(self.now, Deadlines::STORM)?;
+        let count = self.hosts.len();
+        let here = self.random.between(1, (1 << count) - 2);
+        let island = |host: usize| here >> host & 1;
+        for from in 0..HOSTS {
+            for to in 0..HOSTS {
+                self.network.weather.cut[from][to] = island(from) != island(to);
+            }
+        }
+        self.note(|| format!("the network is cut: {here:05b}"));
+        let long = self.longest_preempt_delay + 20 * self.longest_interval();
+        let healed = self.now + self.random.between(1, long);
+        self.run_until(healed)?;
+
+        self.note(|| "the network heals".into());
+        self.network.weather = Weather::quiet(self.delay);
+        let aware = |host: usize| match self.hosts[host].subject.router().state() {
+            State::Active(active) => active.unresigned,
+            State::Initialize | State::Backup(_) => true,
+        };
+        let aware: Vec<_> = (0..count).map(aware).collect();
+        let split = self.judge.active().count() > 1;
+        self.expect_and_wait(self.quiet_from(self.now + self.delay))?;
+        let winner = self.judge.active().next();
+        for believed in self.believed[..count].iter().flatten() {
+            if Some(*believed) != winner && aware[*believed] {
+                self.broken("after a split brain the neighbours believe the winner")?;
+            }
+        }
+        // A refresh, or time, puts the rest right.
+        self.believed = [winner; HOSTS];
+        Ok(split)
+    }
+
     /// Everything at once, for a while.
     fn storm(&mut self) -> Result<(), Violation> {
         self.judge.expect(self.now, Deadlines::STORM)?;

@@ -30,6 +30,8 @@ pub(crate) struct World {
     due: [Time; HOSTS],
     done: VecDeque<Action>,
     pub(crate) advertisements: u64,
+    /// Who announced the addresses last, as the neighbours beside each host have heard it.
+    pub(crate) believed: [Option<usize>; HOSTS],
     trace: Option<VecDeque<String>>,
 }
 
@@ -54,6 +56,7 @@ impl World {
                     preempt: any_preempt(&mut random, longest_preempt_delay),
                     startup_delay: Duration::from_nanos(random.between(0, longest_startup_delay)),
                     primary: Host::address(family, index),
+                    shared_mac: random.percent(25),
                 };
                 Host::new(settings, clock, flaw.filter(|_| everybody || index == 0))
             })
@@ -71,6 +74,7 @@ impl World {
             due: [Time::MAX; HOSTS],
             done: VecDeque::new(),
             advertisements: 0,
+            believed: [None; HOSTS],
             trace: traced.then(VecDeque::new),
         }
     }
@@ -141,8 +145,14 @@ impl World {
             Action::AcquireAddresses => self.hosts[host].holds = true,
             Action::ReleaseAddresses => self.hosts[host].holds = false,
             Action::Announce if !holds => return self.broken("a router announces only what it holds"),
-            Action::Announce
-            | Action::Report(Event::Transition { .. } | Event::Contested { .. } | Event::ListenAgain { .. }) => {}
+            Action::Announce => {
+                for (beside, believed) in self.believed.iter_mut().enumerate() {
+                    if !self.network.weather.cut[host][beside] {
+                        *believed = Some(host);
+                    }
+                }
+            }
+            Action::Report(Event::Transition { .. } | Event::Contested { .. } | Event::ListenAgain { .. }) => {}
         }
         Ok(())
     }

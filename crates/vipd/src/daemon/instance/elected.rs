@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use vrrp::wire::{ChecksumForm, Datagram, EmitError, Endpoints, IPV4_GROUP, IPV6_GROUP};
-use vrrp::{AddressList, AdvertPriority, Advertisement, Event, Family};
+use vrrp::{AddressList, AdvertPriority, Advertisement, Event, Family, Heard};
 
 use super::{
     Action, Actions, Admission, Advertised, Brain, Effect, Elected, Instance, Observed, Router, Settings, Shutdown,
@@ -155,6 +155,16 @@ impl Instance {
             Err(why) => {
                 tracing::debug!(instance = %self.config.name, source = %datagram.endpoints.source(), %why, "discard")
             }
+        }
+    }
+
+    /// Takes in the resignation of its predecessor on this host, which every other Backup hears on the wire.
+    pub(super) fn hear_predecessor(&mut self, now: Instant, observed: &Observed, out: &mut Vec<Effect>) {
+        let (Brain::Elected(elected), Ok(place)) = (&self.brain, &self.place) else { return };
+        if let vrrp::State::Backup(_) = elected.router.state() {
+            let Settings { primary, interval, .. } = elected.settings(place.primary);
+            let heard = Heard { source: primary, priority: AdvertPriority::Resigning, interval };
+            self.ask_router(now, observed, vrrp::Input::Advertisement(heard), out);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the host, the configuration and the dependencies of an instance mean for it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use vrrp::{Priority, Shutdown};
@@ -35,8 +36,8 @@ impl Instance {
         if let Ok(place) = place::find(&self.config, observed) {
             self.settle(place);
         }
-        let gone: Vec<_> = before.iter().filter(|vip| !self.vips.contains(vip)).collect();
-        for gone in gone {
+        let stay: BTreeSet<_> = self.vips.iter().cloned().collect();
+        for gone in before.iter().filter(|vip| !stay.contains(vip)) {
             if held_elsewhere(gone) {
                 self.leave(std::slice::from_ref(gone));
             } else {
@@ -53,7 +54,7 @@ impl Instance {
         } else if !leased.is_empty() {
             out.push(Effect::Retire(leased));
             // And the kernel is to keep them for ever.
-            out.push(Effect::Prolong(self.vips.iter().filter(|vip| before.contains(vip)).cloned().collect()));
+            out.push(Effect::Prolong(before.into_iter().filter(|vip| stay.contains(vip)).collect()));
         }
         self.plan_work(observed);
         // Addresses that come from elsewhere may have little of their lifetime left.
@@ -74,11 +75,15 @@ impl Instance {
             // Out of the old place first, with its addresses, before there is a new one.
             if self.place.is_ok() {
                 self.place = Err(found.as_ref().err().copied().unwrap_or(Unready::Missing));
+                self.moves += 1;
                 self.govern(now, observed, out);
             }
             match found {
                 Ok(place) => self.settle(place),
-                Err(unready) => self.place = Err(unready),
+                Err(unready) => {
+                    self.place = Err(unready);
+                    self.moves += 1;
+                }
             }
         } else if let Ok(place) = found {
             self.place = Ok(place);
@@ -102,6 +107,7 @@ impl Instance {
         self.vips = self.config.held().map(|net| Vip { net, link: carrier.link, dev: carrier.dev.clone() }).collect();
         self.leased = self.vips.iter().map(|vip| Leased::new(vip.net.addr(), vip.link)).collect();
         self.place = Ok(place);
+        self.moves += 1;
     }
 
     /// Begins, ends or goes on, by whether it can run.

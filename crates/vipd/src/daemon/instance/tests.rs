@@ -5,7 +5,10 @@ use std::num::NonZeroU32;
 use vrrp::AdvertPriority;
 
 use super::*;
+use crate::announce::Form;
 use crate::config::Config;
+use crate::daemon::announcer::Burst;
+use crate::frame::arp::Operation;
 use crate::kernel::{Address, Change, Link, TAG};
 use crate::lease::Enforcement;
 
@@ -142,13 +145,16 @@ fn a_take_over_advertises_guards_adds_and_then_announces() {
     let mut world = World::elected(2);
     let effects = world.run_until(330);
     let [vip, other] = world.instance.vips() else { panic!() };
+    let addresses = || vec![vip.net.addr(), other.net.addr()];
+    let announce = |form| Effect::Announce(Burst { form: Form::Arp(form), addresses: addresses() });
     let add = [vip, other].map(|vip| holder::Effect::Add(vip.clone()));
     let expected = [
         ADVERT,
         Effect::Guard,
         Effect::Renew,
         Effect::Change(add.to_vec()),
-        Effect::Announce(vec![vip.net.addr(), other.net.addr()]),
+        announce(Operation::Request),
+        announce(Operation::Reply),
     ];
     assert_eq!(done(effects.into_iter().map(|(_, effect)| effect)), expected);
 }
@@ -178,9 +184,9 @@ fn adverts_are_in_time_however_many_addresses_there_are() {
             assert!(work.len() <= CHUNK);
         }
     }
-    let announced = |effect: &Effect| if let Effect::Announce(some) = effect { some.len() } else { 0 };
+    let announced = |effect: &Effect| if let Effect::Announce(some) = effect { some.addresses.len() } else { 0 };
     let frames: usize = effects.iter().map(|(_, effect)| announced(effect)).sum();
-    assert_eq!(frames, 250 * crate::announce::ROUNDS.len());
+    assert_eq!(frames, 250 * 2 * crate::announce::ROUNDS.len());
 }
 
 #[test]

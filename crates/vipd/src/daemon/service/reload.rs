@@ -1,10 +1,11 @@
 //! From the configuration that is to the one that is to be: only what differs changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::time::Instant;
 
 use ipnet::IpNet;
+use vrrp::StateName;
 
 use super::Service;
 use crate::clock;
@@ -56,6 +57,7 @@ impl Service {
         let changes = config::diff(&self.config, &config);
         self.config = config;
         let (mut ending, mut beginning, mut reshaping) = (Vec::new(), Vec::new(), Vec::new());
+        let mut succeeding = Vec::new();
         for change in &changes {
             match change {
                 Change::Hook(hook) => self.hook.set(hook.clone()),
@@ -82,7 +84,10 @@ impl Service {
                 Change::Instance(change) => match change.how {
                     How::InPlace => reshaping.push(change),
                     How::Restart => {
-                        ending.extend(self.instances.remove(&change.from));
+                        let before = self.instances.remove(&change.from);
+                        succeeding
+                            .extend(before.iter().filter(|old| succeeds(old, &change.to)).map(|_| &change.to.name));
+                        ending.extend(before);
                         beginning.push(&change.to);
                     }
                 },
@@ -110,8 +115,10 @@ impl Service {
                 Mode::Managed => instance.held().all(is_held),
                 Mode::Vrrp(_) => instance.held().any(is_held),
             };
-            self.begin(instance, adopts, now);
+            // Whoever has another MAC address holds nothing before the old one has let go.
+            self.begin(instance, adopts && !succeeding.contains(&&instance.name), now);
         }
+        succeeding.iter().for_each(|name| self.settle(now, name));
         // A name may be another's until it has been reshaped.
         let mut reshaped: Vec<_> = Vec::new();
         for change in reshaping {
@@ -121,6 +128,8 @@ impl Service {
         for instance in ending {
             self.retire(now, instance);
         }
+        succeeding.iter().for_each(|name| self.feed(now, name, Input::Resigned));
+        self.moved();
         self.look_around(now);
         changes.len()
     }
@@ -136,19 +145,33 @@ impl Service {
         }
     }
 
+    /// Lets a new instance find its place, and listen there, before its predecessor resigns.
+    fn settle(&mut self, now: Instant, name: &Name) {
+        self.feed(now, name, Input::Observed);
+        // It may have asked for an interface of its own.
+        if let Ok(observed) = self.netlink.observe() {
+            self.observed = observed;
+            self.feed(now, name, Input::Observed);
+        }
+    }
+
     fn reshape(&mut self, now: Instant, mut instances: Vec<(Instance, &config::Instance)>) {
         // Those that hold, with all that they are to hold: each knows what it need not let go of.
         let holders = instances.iter().filter(|(instance, _)| instance.holds());
-        let coming: Vec<_> = holders.map(|(_, to)| (to.name.clone(), to.interface.to_string(), *to)).collect();
+        let mut coming: BTreeMap<(String, IpNet), Vec<Name>> = BTreeMap::new();
+        for (_, to) in holders {
+            for net in to.held() {
+                coming.entry((to.interface.to_string(), net)).or_default().push(to.name.clone());
+            }
+        }
+        let held = self.held();
         let mut work = Vec::new();
         for (instance, to) in &mut instances {
             let plan = self.plan(to);
             let mut effects = Vec::new();
             let held_elsewhere = |vip: &Vip| {
-                let comes = |(name, dev, other): &(Name, String, &config::Instance)| {
-                    *name != to.name && *dev == vip.dev && other.held().any(|net| net == vip.net)
-                };
-                coming.iter().any(comes) || self.is_held(vip)
+                let to_others = coming.get(&(vip.dev.clone(), vip.net)).into_iter().flatten();
+                to_others.filter(|name| **name != to.name).count() > 0 || held.contains(vip)
             };
             instance.reconfigure(now, &self.observed, (*to).clone(), plan, held_elsewhere, &mut effects);
             work.push((to.name.clone(), effects));
@@ -164,10 +187,11 @@ impl Service {
 
     /// Lets an instance go, but for the addresses that another one holds by now.
     fn retire(&mut self, now: Instant, mut instance: Instance) {
-        let handed = instance.hand_on(|vip| self.is_held(vip));
-        let guarded = |leased: &Leased| self.instances.values().any(|other| other.leased().contains(leased));
+        let held = self.held();
+        let handed = instance.hand_on(|vip| held.contains(vip));
+        let guarded: BTreeSet<_> = self.instances.values().flat_map(Instance::leased).copied().collect();
         let leased = handed.iter().map(|vip| Leased::new(vip.net.addr(), vip.link));
-        let unguarded: Vec<_> = leased.filter(|leased| !guarded(leased)).collect();
+        let unguarded: Vec<_> = leased.filter(|leased| !guarded.contains(leased)).collect();
         self.edge.retire(&unguarded);
         let mut effects = Vec::new();
         instance.handle(now, &self.observed, Input::Stop, &mut effects);
@@ -176,13 +200,24 @@ impl Service {
         self.drain(now);
     }
 
-    /// Whether an instance holds that very address.
-    fn is_held(&self, vip: &Vip) -> bool {
-        self.instances.values().any(|instance| instance.holds() && instance.vips().contains(vip))
+    /// The addresses that our instances hold.
+    fn held(&self) -> BTreeSet<Vip> {
+        let holders = self.instances.values().filter(|instance| instance.holds());
+        holders.flat_map(Instance::vips).cloned().collect()
     }
 
     pub(super) fn plan(&self, instance: &config::Instance) -> Option<LeasePlan> {
         // A checked configuration has a plan wherever there is a dead-man switch; without one, seconds may be too coarse.
         instance.lease_plan(self.edge.enforcement()).unwrap_or_default()
     }
+}
+
+/// Whether the new instance is Backup of the one that goes, and hears it resign: the same virtual router on the same link.
+fn succeeds(old: &Instance, new: &config::Instance) -> bool {
+    let before = old.config();
+    let same_link = before.interface == new.interface && before.family() == new.family();
+    let same_router = before.vrrp().zip(new.vrrp()).is_some_and(|(before, after)| {
+        before.vrid == after.vrid && before.interval.version() == after.interval.version()
+    });
+    same_link && same_router && old.state() == StateName::Active
 }

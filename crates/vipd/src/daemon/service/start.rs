@@ -45,6 +45,8 @@ impl Service {
         let mut service = Self {
             instances: BTreeMap::new(),
             leaving: Vec::new(),
+            roster: None,
+            untidy: false,
             observed,
             netlink,
             monitor,
