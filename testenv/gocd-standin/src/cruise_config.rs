@@ -37,6 +37,23 @@ pub(crate) struct Server {
     /// Agents that know it are approved at once.
     #[serde(rename = "@agentAutoRegisterKey", default)]
     pub(crate) agent_auto_register_key: String,
+    /// Where artifacts are kept.
+    #[serde(default)]
+    pub(crate) artifacts: Artifacts,
+}
+
+/// `<artifacts>`.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Artifacts {
+    /// `<artifactsDir>`; relative to the server's working directory.
+    #[serde(rename = "artifactsDir")]
+    pub(crate) directory: String,
+}
+
+impl Default for Artifacts {
+    fn default() -> Self {
+        Self { directory: "artifacts".to_owned() }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]

@@ -10,13 +10,17 @@
 //! - 503 on every path until it is up; health stays 200 with a dead database; 404 without the versioned Accept header;
 //! - counters are read, incremented and written back, without uniqueness or a lock between servers: two active servers on one
 //!   database show as duplicate counters;
+//! - maintenance mode is in memory, or on from the start by its property (`GOCD_SERVER_JVM_OPTS`, `JAVA_TOOL_OPTIONS`): no timer
+//!   triggers, no job is assigned, 503 for every write but those of agents; 204 and 409; access tokens are hashed in the database;
+//! - the dashboard answers 202 until it was loaded; artifacts of a counter that is used again are added to;
 //! - agents are read at boot only; Missing, Idle, Building, `LostContact`; tokens by HMAC, cookies, 403 and 500 as there;
 //! - a job whose agent comes back for other work, or is lost, runs again;
 //! - the agent retries for ever, has no read timeout but `SO_KEEPALIVE`, abandons a job when a report fails, and relaunches
 //!   (here: forgets its cookie) when the server's plugins archive has another checksum, that is, after every server start.
 //!
 //! Not faithful:
-//! - no materials, artifacts, console logs, plugins, users, config.git or web pages; tables have a few of GoCD's columns;
+//! - no materials, plugins, users, config.git or web pages; of artifacts the console log only; tables have a few of GoCD's columns;
+//! - every access token is an administrator's; the list of agents asks for none;
 //! - an encrypted value that does not decrypt ends the boot, without the fall-back to config.git; `STANDIN_CHECK` must decrypt to
 //!   the `serverId`, so that another key is noticed for certain and not 255 times in 256;
 //! - `db.properties` is required (GoCD would start on an empty H2 database);
@@ -29,6 +33,7 @@ mod cipher;
 mod clock;
 mod cruise_config;
 mod db_properties;
+mod jvm;
 mod server;
 mod token;
 mod wire;
@@ -57,6 +62,8 @@ enum Command {
     Agent(AgentArgs),
     /// Write cruise-config.xml and cipher.aes with fresh keys, unless they are there
     Init(InitArgs),
+    /// Grant the access token on standard input: an administrator's, at every server of the database
+    Grant(GrantArgs),
 }
 
 /// What the server is told on its command line or by its unit's environment.
@@ -71,9 +78,15 @@ pub(crate) struct ServerArgs {
     /// Shortest time to answer 503 after start; GoCD needs half a minute or more
     #[arg(long, env = "STANDIN_BOOT_TIME", default_value = "2s", value_parser = parse_duration)]
     boot_time: Duration,
-    /// JVM options; -Dagent.connection.timeout=SECONDS is honoured, the rest ignored
+    /// Shortest time that the dashboard is answered 202 after that
+    #[arg(long, env = "STANDIN_DASHBOARD_TIME", default_value = "200ms", value_parser = parse_duration)]
+    dashboard_time: Duration,
+    /// JVM options; agent.connection.timeout and gocd.server.start.in.maintenance.mode are honoured, the rest ignored
     #[arg(long, env = "GOCD_SERVER_JVM_OPTS", default_value = "", allow_hyphen_values = true)]
     jvm_options: String,
+    /// The same, as every JVM reads them
+    #[arg(long, env = "JAVA_TOOL_OPTIONS", default_value = "", allow_hyphen_values = true)]
+    jvm_tool_options: String,
 }
 
 /// What an agent is told on its command line or by its unit's environment.
@@ -109,6 +122,17 @@ struct InitArgs {
     every: u8,
 }
 
+/// What `grant` is told.
+#[derive(Args)]
+pub(crate) struct GrantArgs {
+    /// Directory with cipher.aes and db.properties
+    #[arg(long, default_value = "/etc/go")]
+    config_directory: PathBuf,
+    /// Whose token it is
+    #[arg(long, default_value = "bcctl")]
+    user: String,
+}
+
 fn parse_duration(text: &str) -> Result<Duration, String> {
     text.parse::<jiff::SignedDuration>()
         .ok()
@@ -132,6 +156,7 @@ async fn main() -> ExitCode {
         Command::Server(args) => server::run(&args).await,
         Command::Agent(args) => agent::run(args).await,
         Command::Init(args) => init(&args),
+        Command::Grant(args) => server::grant(&args).await,
     }
 }
 

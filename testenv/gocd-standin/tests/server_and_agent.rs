@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests wait for other processes, with deadlines")]
 #![expect(clippy::unwrap_used, reason = "the tests' own tools, outside of test functions, end a test by panicking too")]
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
+#![allow(dead_code, reason = "each test file uses its own part of the site")]
 
 mod site;
 
@@ -38,7 +39,7 @@ fn an_agent_registers_and_runs_jobs_with_increasing_counters() {
     let agents = server.agents();
     assert_eq!(agents.len(), 1);
     assert!(["Idle", "Building"].contains(&agents[0]["agent_state"].as_str().unwrap()), "{agents:?}");
-    assert_eq!(server.get("/go/api/dashboard", site::API).unwrap().status, 200);
+    assert_eq!(server.get("/go/api/dashboard", site::API).unwrap().status, 200, "loaded by now");
 }
 
 #[test]

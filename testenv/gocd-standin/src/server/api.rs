@@ -2,19 +2,20 @@
 //! DashboardController). Bodies are cut down to what a probe reads.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Extension;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use super::Site;
 use super::agents::{Agent, AgentState};
+use super::{Site, access};
 use crate::wire::MEDIA_TYPE;
 use crate::{VERSION, clock};
 
@@ -25,7 +26,7 @@ pub(super) fn routes() -> Router {
         .route("/go/api/v1/health", get(health))
         .route("/go/api/version", get(version).layer(versioned(1)))
         .route("/go/api/agents", get(agents).layer(versioned(7)))
-        .route("/go/api/dashboard", get(dashboard).layer(versioned(4)))
+        .route("/go/api/dashboard", get(dashboard).layer(from_fn(access::require_administrator)).layer(versioned(4)))
 }
 
 /// What GoCD says to a path, or an Accept header, that it does not know.
@@ -33,7 +34,8 @@ pub(super) async fn not_found() -> Response {
     (StatusCode::NOT_FOUND, "The url you are trying to reach appears to be incorrect.").into_response()
 }
 
-async fn require_version(State(version): State<u8>, request: Request, next: Next) -> Response {
+/// Lets a request through if its Accept header names the latest version of the API, or this one.
+pub(super) async fn require_version(State(version): State<u8>, request: Request, next: Next) -> Response {
     if accepts(request.headers(), version) { next.run(request).await } else { not_found().await }
 }
 
@@ -44,7 +46,7 @@ pub(super) fn accepts(headers: &HeaderMap, version: u8) -> bool {
 }
 
 /// A body of a versioned API.
-fn answer(version: u8, body: &Value) -> Response {
+pub(super) fn answer(version: u8, body: &Value) -> Response {
     ([(CONTENT_TYPE, format!("application/vnd.go.cd.v{version}+json; charset=utf-8"))], format!("{body:#}"))
         .into_response()
 }
@@ -82,8 +84,13 @@ fn describe((agent, state): (&Agent, AgentState)) -> Value {
     })
 }
 
-/// 200 only if the database could be read; the best sign that a server is of use.
+/// 202 until it was loaded, then 200, and only if the database can be read: the best sign that a server is of use.
 async fn dashboard(Extension(site): Extension<Arc<Site>>) -> Response {
+    if !site.dashboard_loaded.load(Ordering::Relaxed) {
+        let message =
+            json!({ "message": "Dashboard is being processed, this may take a few seconds. Please check back later." });
+        return (StatusCode::ACCEPTED, answer(4, &message)).into_response();
+    }
     let runs = match site.database.runs(1000).await {
         Ok(runs) => runs,
         Err(error) => return failure(&error.to_string()),

@@ -4,6 +4,7 @@
 
 mod builds;
 mod pipelines;
+mod tokens;
 
 use std::time::Duration;
 

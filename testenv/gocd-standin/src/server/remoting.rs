@@ -81,6 +81,11 @@ async fn serve(site: &Site, action: &str, request: Request) -> Response {
             Request::ReportCompleteStatusRequest { agent_runtime_info: agent, job_identifier, job_result },
         ) => {
             tracing::info!(job = job_identifier.locator(), result = ?job_result, "stand-in: job completed");
+            match site.artifacts.keep_console(&job_identifier, job_result) {
+                Ok(false) => {}
+                Ok(true) => tracing::warn!(job = job_identifier.locator(), "stand-in: its artifacts are there already"),
+                Err(error) => tracing::error!(job = job_identifier.locator(), "stand-in: no console log: {error}"),
+            }
             accepted(site.database.complete(job_identifier.build_id, &agent.identifier.uuid, job_result).await)
         }
         ("is_ignored", Request::IsIgnoredRequest { job_identifier, .. }) => {
@@ -122,6 +127,9 @@ async fn give_work(site: &Site, uuid: &str) -> Response {
         Ok(0) => {}
         Ok(jobs) => tracing::warn!(agent = uuid, jobs, "stand-in: agent asks for work and had some; it runs again"),
         Err(error) => return api::failure(&error.to_string()),
+    }
+    if site.maintenance.is_on() {
+        return Json(Work::NoWork).into_response();
     }
     match site.database.assign(uuid).await {
         Ok(None) => Json(Work::NoWork).into_response(),

@@ -22,6 +22,9 @@ async fn trigger(site: Arc<Site>, pipeline: Pipeline, period: Duration) {
     let mut timer = every(period);
     loop {
         timer.tick().await;
+        if site.maintenance.is_on() {
+            continue;
+        }
         match site.database.trigger(&pipeline.name, &stage.name, &job.name).await {
             Ok(Some(counter)) => tracing::info!(pipeline = pipeline.name, counter, "stand-in: triggered"),
             Ok(None) => tracing::debug!(pipeline = pipeline.name, "stand-in: its first stage is still active"),

@@ -48,4 +48,11 @@ CREATE TABLE serverbackups (
     status text,
     message text
 );
+CREATE TABLE accesstoken (
+    id bigserial PRIMARY KEY,
+    value text NOT NULL,
+    saltvalue text NOT NULL,
+    username text NOT NULL,
+    revoked boolean NOT NULL DEFAULT false
+);
 INSERT INTO databasechangelog (id) VALUES ('stand-in-1');

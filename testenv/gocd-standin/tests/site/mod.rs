@@ -4,6 +4,7 @@ mod http;
 mod postgres;
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -76,12 +77,25 @@ impl Site {
             .args(["server", "--listen", &format!("127.0.0.1:{port}"), "--config-directory"])
             .arg(self.config())
             .args(options)
+            .current_dir(self.config())
             .env_remove("RUST_LOG")
             .env("STANDIN_BOOT_TIME", "1ms")
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
         Server { port, process, log }
+    }
+
+    /// Grants an administrator's token.
+    pub(crate) fn grant(&self, token: &str) {
+        let mut granting = Command::new(PROGRAM)
+            .args(["grant", "--config-directory"])
+            .arg(self.config())
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        granting.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
+        assert!(granting.wait().unwrap().success());
     }
 
     pub(crate) fn start_agent(&self, server: &Server) -> Agent {
@@ -124,6 +138,14 @@ impl Server {
     pub(crate) fn get(&self, path: &str, accept: &str) -> std::io::Result<Answer> {
         let headers = if accept.is_empty() { vec![] } else { vec![("Accept", accept)] };
         http::request(self.port, "GET", path, &headers, "")
+    }
+
+    pub(crate) fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        http::request(self.port, "GET", path, headers, "").unwrap()
+    }
+
+    pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        http::request(self.port, "POST", path, headers, body).unwrap()
     }
 
     pub(crate) fn wait_until_up(&self) {

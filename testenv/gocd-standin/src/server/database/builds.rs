@@ -7,6 +7,7 @@
 //!     └─────────────────── a new row ────────────────────────────┘
 //! ```
 
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::{Database, DatabaseError};
@@ -108,6 +109,32 @@ impl Database {
     pub(in crate::server) async fn is_ignored(&self, build: i64) -> Result<bool, ReportError> {
         let row = self.client().await?.query_opt("SELECT ignored FROM builds WHERE id = $1", &[&build]).await?;
         row.map(|row| row.get(0)).ok_or(ReportError::Unknown(build))
+    }
+
+    /// Every job that has not ended, as maintenance mode lists them.
+    ///
+    /// # Errors
+    ///
+    /// When the database is lost.
+    pub(in crate::server) async fn unfinished_jobs(&self) -> Result<Vec<Value>, DatabaseError> {
+        let sql = format!(
+            "SELECT p.name, p.counter, s.name, s.counter::text, b.name, b.state, b.agentuuid, \
+             to_char(b.scheduleddate AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') \
+             FROM builds b JOIN stages s ON s.id = b.stageid JOIN pipelines p ON p.id = s.pipelineid \
+             WHERE NOT b.ignored AND (b.{ACTIVE} OR b.state = 'Scheduled') ORDER BY b.id"
+        );
+        let rows = self.client().await?.query(&sql, &[]).await?;
+        Ok(rows
+            .iter()
+            .map(|row| {
+                json!({
+                    "pipeline_name": row.get::<_, String>(0), "pipeline_counter": row.get::<_, i64>(1),
+                    "stage_name": row.get::<_, String>(2), "stage_counter": row.get::<_, String>(3),
+                    "name": row.get::<_, String>(4), "state": row.get::<_, String>(5),
+                    "agent_uuid": row.get::<_, Option<String>>(6), "scheduled_date": row.get::<_, String>(7),
+                })
+            })
+            .collect())
     }
 
     async fn known(&self, build: i64, agent: &str) -> Result<(), ReportError> {
