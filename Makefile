@@ -5,6 +5,7 @@
 # make bench   vipd, built as for a release, against the installed keepalived, in one run, as ratios    (about 12 minutes)
 #              make bench BENCH="assign scale --runs 11 --strict"     some of it; docs/bench.md
 # make bench-switchover  bcctl beside repmgr, pg_auto_failover and Patroni, in one run    (about 15 minutes; RUNS=100)
+# make bench-failback    bcctl failback of 2 GB beside the eight steps of GoCD's page, in one run    (about 15 minutes)
 # make clean   what drills may have left behind (containers, networks, volumes carrying our label), and target/
 
 SHELL := /bin/bash
@@ -19,7 +20,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= auto
 
 RUNS ?= 20
 
-.PHONY: drill test release bench bench-switchover setup setup-test build lint unit drills clean
+.PHONY: drill test release bench bench-failback bench-switchover setup setup-test build lint unit drills clean
 
 drill: setup build
 	$(BIN)/bc-harness drill $(DRILL)
@@ -54,6 +55,9 @@ release:
 
 bench: setup-test
 	$(RELEASE) cargo bench --locked -p vipd --bench keepalived -- $(BENCH)
+
+bench-failback: setup-test
+	cargo bench --locked -p bcctl --bench failback -- $(BENCH)
 
 bench-switchover:
 	@testenv/setup bench

@@ -57,12 +57,13 @@ struct Secrets {
     replication: String,
     database: String,
     auto_register: String,
+    gocd_token: String,
 }
 
 impl Secrets {
     fn fresh() -> Self {
         let word = || RunId::random().as_str().repeat(2) + RunId::random().as_str();
-        Self { replication: word(), database: word(), auto_register: word() }
+        Self { replication: word(), database: word(), auto_register: word(), gocd_token: word() }
     }
 }
 

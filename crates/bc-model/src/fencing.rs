@@ -1,4 +1,4 @@
-//! What `fence off|on|status|check --json` says, and each line of the fence history.
+//! What `fence off|on|status|check|nodes|token --json` says, and each line of the fence history.
 //!
 //! Reports of version 1 had no grades; they are still read.
 
@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 mod drill;
 mod grade;
 mod history;
+mod reach;
 mod token;
 
 pub use drill::{DeviceDrill, DrillReport};
 pub use grade::{Grade, NoGrade};
 pub use history::{FenceAttempt, FenceIntent, FenceObserved, HistoryLine, SeenToken, TornLine};
+pub use reach::{DeviceReach, LevelReach, NodeReach, ReachReport, TokenReport};
 pub use token::{Id, Stale, Token, TokenError};
 
 /// What was asked of a node.

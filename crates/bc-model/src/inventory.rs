@@ -6,6 +6,7 @@
 
 mod document;
 mod postgresql;
+mod sudo;
 mod units;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 
 pub use document::InventoryError;
 pub use postgresql::{Archive, Layout, Postgresql, PostgresqlOnHost};
+pub use sudo::Sudo;
 pub use units::Bytes;
 
 /// A whole site, as one file describes it. Built by [`Inventory::parse`] only, so every reference in it holds.
@@ -70,9 +72,9 @@ pub struct Host {
     pub ssh_options: Vec<String>,
     /// `local` if this is the machine `bcctl` runs on; excludes `ssh`.
     pub transport: Option<LocalTransport>,
-    /// Whether commands run through `sudo -n`; needed when the login is not root.
+    /// How commands come to run as root or as the owner of a service; needed when the login is neither.
     #[serde(default)]
-    pub sudo: bool,
+    pub sudo: Sudo,
     /// Where the other hosts reach this one; without it, the host part of `ssh`, or `127.0.0.1` for `local`.
     pub address: Option<String>,
 }
@@ -116,6 +118,16 @@ pub struct Gocd {
     /// Directory of `cruise-config.xml` and `db.properties`.
     #[serde(default = "etc_go")]
     pub config_directory: String,
+    /// File on both GoCD hosts with an access token of an administrator; it is the server's user's, with mode 0600. Without
+    /// it, GoCD's maintenance mode is not used.
+    #[serde(default)]
+    pub api_token_file: Option<String>,
+    /// Name of GoCD's database, as `db.properties` has it.
+    #[serde(default = "database")]
+    pub database: String,
+    /// Directory of the artifacts; without it, what `cruise-config.xml` says.
+    #[serde(default)]
+    pub artifacts_directory: Option<String>,
     /// What differs on one host, by the name of the host.
     #[serde(default)]
     pub on: BTreeMap<String, GocdOnHost>,
@@ -133,6 +145,10 @@ pub struct GocdOnHost {
     pub port: Option<u16>,
     /// Directory of the configuration.
     pub config_directory: Option<String>,
+    /// File with the access token.
+    pub api_token_file: Option<String>,
+    /// Directory of the artifacts.
+    pub artifacts_directory: Option<String>,
 }
 
 /// How a service is driven on a host without systemd. Each is a shell command line, run as root (or the login).
@@ -145,6 +161,9 @@ pub struct ServiceCommands {
     pub stop: String,
     /// Exit status 0 if it runs.
     pub status: String,
+    /// GoCD only: starts it with `gocd.server.start.in.maintenance.mode`, for this start and no other.
+    #[serde(default)]
+    pub start_in_maintenance: Option<String>,
 }
 
 /// Where `fence` finds its devices.
@@ -154,12 +173,19 @@ pub struct Fencing {
     /// Configuration of `fence`; node names there are host names here.
     #[serde(default = "fence_toml")]
     pub config: String,
+    /// Whether two hosts may be switched at the same time. Not so where one device switches both and lets only one in.
+    #[serde(default = "yes")]
+    pub together: bool,
 }
 
 impl Default for Fencing {
     fn default() -> Self {
-        Self { config: fence_toml() }
+        Self { config: fence_toml(), together: true }
     }
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// What the operator accepts.
@@ -179,6 +205,24 @@ pub struct Policy {
     pub fence_grade: Option<Grade>,
     /// What a switchover does about a standby that is further behind than [`Policy::maximum_lag`].
     pub when_behind: WhenBehind,
+    /// How long a switchover waits, in GoCD's maintenance mode, for jobs that run.
+    #[serde(with = "units::duration")]
+    pub wait_for_jobs: Duration,
+    /// What a switchover does when jobs still run after that.
+    pub when_jobs_run: WhenJobsRun,
+    /// Whether a failover moves artifacts of runs aside that the promoted database has lost.
+    pub quarantine_artifacts: bool,
+}
+
+/// What a switchover does when jobs still run after [`Policy::wait_for_jobs`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenJobsRun {
+    /// It goes on: agents keep their jobs through a short outage.
+    #[default]
+    GoOn,
+    /// It puts everything back.
+    Undo,
 }
 
 /// What a switchover does about a standby that is too far behind.
@@ -201,6 +245,9 @@ impl Default for Policy {
             allowed_loss_time: None,
             fence_grade: None,
             when_behind: WhenBehind::default(),
+            wait_for_jobs: Duration::from_secs(60),
+            when_jobs_run: WhenJobsRun::default(),
+            quarantine_artifacts: true,
         }
     }
 }
@@ -233,6 +280,9 @@ pub struct Timeouts {
     /// The standby replays what it received.
     #[serde(with = "units::duration")]
     pub replay: Duration,
+    /// WAL that only the old primary has is brought to the standby, and replayed there.
+    #[serde(with = "units::duration")]
+    pub salvage: Duration,
     /// Promotion.
     #[serde(with = "units::duration")]
     pub promote: Duration,
@@ -265,6 +315,7 @@ impl Default for Timeouts {
             postgresql_stop: seconds(120),
             postgresql_start: seconds(120),
             replay: seconds(60),
+            salvage: seconds(120),
             promote: seconds(120),
             reseed: seconds(6 * 3600),
             gocd_stop: seconds(120),
@@ -310,6 +361,10 @@ pub struct GocdServer<'a> {
     pub port: u16,
     /// Directory of the configuration.
     pub config_directory: &'a str,
+    /// File with the access token.
+    pub api_token_file: Option<&'a str>,
+    /// Directory of the artifacts, unless the configuration says it.
+    pub artifacts_directory: Option<&'a str>,
 }
 
 impl Inventory {
@@ -359,6 +414,10 @@ impl Inventory {
             ),
             port: own.and_then(|own| own.port).unwrap_or(common.port),
             config_directory: own.and_then(|own| own.config_directory.as_deref()).unwrap_or(&common.config_directory),
+            api_token_file: own.and_then(|own| own.api_token_file.as_deref()).or(common.api_token_file.as_deref()),
+            artifacts_directory: own
+                .and_then(|own| own.artifacts_directory.as_deref())
+                .or(common.artifacts_directory.as_deref()),
         }
     }
 }
@@ -366,6 +425,10 @@ impl Inventory {
 fn service<'a>(commands: Option<&'a ServiceCommands>, own: Option<&'a str>, common: Option<&'a str>) -> Service<'a> {
     // `parse` has refused a host that has neither.
     commands.map_or_else(|| Service::Systemd(own.or(common).unwrap_or_default()), Service::Commands)
+}
+
+fn database() -> String {
+    "gocd".to_owned()
 }
 
 fn go() -> String {

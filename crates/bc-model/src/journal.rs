@@ -12,12 +12,17 @@
 //! follows the last newline was being written when the writer died, and is not an event. `begin` is on disk before
 //! anything is changed; `done` carries what was seen afterwards. Step ids are stable: scripts may wait for them.
 //!
+//! Steps that say `"beside":true` form a group with the ones before them: they begin together, and their lines may come in any
+//! order among themselves. All of a group are over before the next step begins.
+//!
 //! | id | what is true after `done` or `skipped` |
 //! |----|----------------------------------------|
 //! | `power-on-HOST`        | a host that was off answers again |
 //! | `rejoin-quiet`         | neither GoCD, nor the VIP, nor a second primary came back with those hosts |
 //! | `fence-gocd`, `fence-postgresql` | the old GoCD (PostgreSQL) host was seen off; `fence-gocd` alone if it is one host |
+//! | `salvage`              | the standby has replayed all that the old primary has on its disk; fact `salvaged`. Best effort: it may also fail, or be skipped because there is nothing to read, and the next step follows |
 //! | `catch-up`             | the standby is near enough, by `policy.maximum-lag`, if `policy.when-behind` is `wait` |
+//! | `quiesce`              | GoCD at the old place is in maintenance mode, and no job runs, or `policy.wait-for-jobs` is over |
 //! | `checkpoint`           | the primary has written its dirty pages, so that it stops quickly |
 //! | `stop-gocd`            | no GoCD server runs at the old place |
 //! | `unassign-vip`         | the old GoCD host does not hold the VIP |
@@ -28,8 +33,13 @@
 //! | `replay`               | the standby has replayed all it received (switchover: past the shutdown checkpoint) |
 //! | `promote`              | **point of no return**: the new primary takes writes on a new timeline |
 //! | `settle`               | checkpoint, no synchronous standby that is down, a slot for the peer |
+//! | `counters`             | it is known which artifacts are of runs that the database has lost; fact `excess` |
+//! | `quarantine`           | those artifacts are out of GoCD's way |
 //! | `start-gocd`, `gocd-ready` | GoCD runs at the new place; it answers 200 |
+//! | `gocd-quiet`, `gocd-loaded` | it is in maintenance mode, its dashboard is loaded, its database takes writes |
 //! | `assign-vip`           | the new GoCD host holds the VIP |
+//! | `release`              | GoCD at the new place is not in maintenance mode |
+//! | `publish-token`        | `fence`, if it works on the operator's machine, refuses what was decided on an older timeline |
 //! | `follow`               | the old primary streams from the new one |
 //! | `synchronous`          | `synchronous_standby_names` names the peer again |
 //! | `verify`               | one holder of the VIP, GoCD answers through it, one writable PostgreSQL |
@@ -103,6 +113,9 @@ pub struct PlannedStep {
     /// Whether there is no way back once it has begun.
     #[serde(default)]
     pub point_of_no_return: bool,
+    /// Whether it begins together with the step before it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beside: bool,
 }
 
 /// What happened.
@@ -154,7 +167,7 @@ pub enum Event {
         #[serde(default)]
         facts: BTreeMap<String, String>,
     },
-    /// The step's condition held already: nothing was run.
+    /// The step's condition held already, or the step is not needed and could not begin: nothing was run.
     Skipped {
         /// Its id.
         step: String,

@@ -204,6 +204,12 @@ impl Version {
         self.since(13)
     }
 
+    /// Whether `pg_stat_progress_basebackup` says how far a base backup is.
+    #[must_use]
+    pub const fn shows_backup_progress(self) -> bool {
+        self.since(13)
+    }
+
     /// Whether a base backup can be taken in exclusive mode, which `pg_is_in_backup()` shows and a standby inherits.
     #[must_use]
     pub const fn has_exclusive_backup(self) -> bool {
@@ -246,10 +252,22 @@ impl Version {
         self.since(17)
     }
 
+    /// Whether `pg_hba_file_rules` says which line of `pg_hba.conf` it cannot read.
+    #[must_use]
+    pub const fn shows_hba_rules(self) -> bool {
+        self.since(10)
+    }
+
+    /// Whether a password can be proven by SCRAM.
+    #[must_use]
+    pub const fn has_scram(self) -> bool {
+        self.since(10)
+    }
+
     /// The best way to prove a password, as `pg_hba.conf` calls it.
     #[must_use]
     pub const fn password_auth(self) -> &'static str {
-        if self.since(10) { "scram-sha-256" } else { "md5" }
+        if self.has_scram() { "scram-sha-256" } else { "md5" }
     }
 
     /// Whether `initdb` makes data checksums unless told otherwise.
@@ -320,6 +338,7 @@ mod tests {
         assert_eq!(answers(Version::receiver_names_sender), ["11"]);
         assert_eq!(answers(Version::shows_startup_process), ["10"]);
         assert_eq!(answers(Version::verifies_backups), ["13"]);
+        assert_eq!(answers(Version::shows_backup_progress), ["13"]);
         assert_eq!(answers(Version::has_exclusive_backup), ["15"]);
         assert_eq!(answers(Version::promotes_while_paused), ["13"]);
         assert_eq!(answers(Version::rewinds_crashed), ["13"]);
@@ -328,6 +347,8 @@ mod tests {
         assert_eq!(answers(Version::rewind_cleans_slots), ["11"]);
         assert_eq!(answers(Version::syncs_logical_slots), ["17"]);
         assert_eq!(answers(Version::password_auth), ["10"]);
+        assert_eq!(answers(Version::has_scram), ["10"]);
+        assert_eq!(answers(Version::shows_hba_rules), ["10"]);
         assert_eq!(answers(Version::checksums_by_default), ["18"]);
     }
 

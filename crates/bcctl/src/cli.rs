@@ -56,6 +56,8 @@ pub(crate) enum Verb {
     VipOnly(VipOnly),
     /// Make a host what the inventory says it is, step by step; each file is shown as a diff and its old version kept.
     Setup(Setup),
+    /// Print the sudo rules that a host with `sudo = "commands"` needs, as a file for /etc/sudoers.d; no host is asked.
+    Sudoers(Sudoers),
     /// Continue an operation that was stopped half-way; exit 0 if there is none.
     Resume(Resume),
     /// Give up an operation that was stopped before the promotion: put back what can be put back, the newest first.
@@ -116,6 +118,16 @@ pub(crate) struct Setup {
     pub(crate) role: crate::setup::Role,
     #[command(flatten)]
     pub(crate) act: Act,
+}
+
+/// Options of `sudoers`.
+#[derive(Debug, Args)]
+pub(crate) struct Sudoers {
+    /// A host of the inventory.
+    pub(crate) host: String,
+    /// Who logs in there; without it, the user in `ssh` of the host.
+    #[arg(long, value_name = "USER")]
+    pub(crate) login: Option<String>,
 }
 
 /// Options of `failover`.

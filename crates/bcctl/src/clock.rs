@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 /// Time as the executor needs it; the fake one in tests moves only when it is told to pause.
-pub(crate) trait Clock {
+pub(crate) trait Clock: Sync {
     /// Time since some fixed point; never goes back.
     fn now(&self) -> Duration;
     /// Waits.

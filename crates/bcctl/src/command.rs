@@ -1,10 +1,13 @@
 //! A shell command line and the machine it is for, as plain data: the same value is shown, run and recorded.
 
+pub(crate) mod artifacts;
 pub(crate) mod fencing;
 pub(crate) mod gocd;
+pub(crate) mod maintenance;
 pub(crate) mod postgresql;
 pub(crate) mod reseed;
 pub(crate) mod rewind;
+pub(crate) mod salvage;
 pub(crate) mod service;
 pub(crate) mod setup;
 pub(crate) mod standby;

@@ -1,14 +1,16 @@
 //! Doing the steps of a table: look, write down, act, look again; and the way back.
 //!
 //! ```text
-//!           step fails or a person stops it
+//!           step fails or a person stops it             (the others of its group go on to their end first)
 //!                 │
+//!    best effort? ┼──▶ the next step
 //!    fences? ─────┼──▶ not fenced (5): nothing else was touched
 //!    past the point of no return? ──▶ half-way (4): `bcctl resume` goes on
 //!    before it ───┴──▶ every step that had begun is put back, last first ──▶ undone (1), or half-way (4) if something stays
 //! ```
 
 mod look;
+mod meter;
 mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +23,9 @@ use crate::clock::Clock;
 use crate::command::{At, Command, harmless};
 use crate::hosts::{Hosts, Look, Output, Work, Worked};
 use crate::judge::{Check, Evidence, Verdict, judge};
-use crate::steps::Step;
+use crate::steps::{Step, groups};
+
+use look::beside;
 
 /// How long the condition of a step may still come true after its command has failed.
 const GRACE: Duration = Duration::from_secs(3);
@@ -68,8 +72,10 @@ pub(crate) enum End {
 /// What an observer of the execution may want to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Progress<'a> {
+    /// A step is begun; those of a group all at once.
+    Began { number: usize, of: usize, step: &'a Step },
     /// A step takes longer than a moment.
-    Waiting { number: usize, of: usize, step: &'a Step, elapsed: Duration, last_seen: &'a str },
+    Waiting { step: &'a Step, last_seen: &'a str },
     /// A step is done.
     Done { number: usize, of: usize, step: &'a Step, elapsed: Duration, evidence: &'a str },
     /// A step was not needed.
@@ -86,13 +92,16 @@ pub(crate) enum Progress<'a> {
 pub(crate) struct Execution<'a> {
     pub(crate) hosts: &'a dyn Hosts,
     pub(crate) clock: &'a dyn Clock,
-    /// Writes an event; on disk when it returns.
-    pub(crate) record: &'a mut dyn FnMut(Event) -> std::io::Result<()>,
+    /// Writes an event; on disk when it returns. Once it has failed it has to fail for ever: several steps may be at work.
+    pub(crate) record: &'a (dyn Fn(Event) -> std::io::Result<()> + Sync),
     /// Shows progress.
-    pub(crate) tell: &'a mut dyn FnMut(Progress<'_>),
+    pub(crate) tell: &'a (dyn Fn(Progress<'_>) + Sync),
     /// Set when a person wants to stop.
     pub(crate) stop: &'a AtomicBool,
 }
+
+/// Values that steps leave for later ones.
+type Facts = BTreeMap<String, String>;
 
 /// Why a step could not be done.
 struct Failure {
@@ -106,7 +115,7 @@ impl Execution<'_> {
     ///
     /// # Errors
     /// When the journal cannot be written: then nothing more is done.
-    pub(crate) fn execute(&mut self, steps: &[Step], journal: &Journal) -> std::io::Result<End> {
+    pub(crate) fn execute(&self, steps: &[Step], journal: &Journal) -> std::io::Result<End> {
         let mut facts = journal.facts();
         let mut begun: BTreeSet<String> = journal.begun().into_iter().map(str::to_owned).collect();
         let mut past = journal.past_point_of_no_return();
@@ -117,7 +126,7 @@ impl Execution<'_> {
             let step = &steps[first];
             match self.settled(step, &facts) {
                 Verdict::True(evidence) => {
-                    self.skip(first, steps, evidence, &mut facts)?;
+                    facts.extend(self.skip(first, steps, evidence)?);
                     first += 1;
                 }
                 Verdict::False(_) => {}
@@ -126,29 +135,34 @@ impl Execution<'_> {
                 }
             }
         }
-        for (index, step) in steps.iter().enumerate().skip(first) {
+        for group in groups(&steps[first..]) {
             if self.stop.load(Ordering::Relaxed) {
-                return Ok(End::Interrupted { next: step.id.clone(), past });
+                return Ok(End::Interrupted { next: group[0].id.clone(), past });
             }
-            let start = self.clock.now();
-            match self.step(index, steps, &begun, &mut facts)? {
-                Ok(()) => past |= step.point_of_no_return,
-                Err(Failure { error, begun: has_begun }) => {
-                    let elapsed = self.clock.now().saturating_sub(start);
-                    (self.record)(Event::Failed {
-                        step: step.id.clone(),
-                        took_ms: millis(elapsed),
-                        error: error.clone(),
-                    })?;
-                    (self.tell)(Progress::Failed { number: index + 1, of: steps.len(), step, elapsed, error: &error });
-                    past |= step.point_of_no_return && has_begun;
-                    if has_begun {
-                        begun.insert(step.id.clone());
+            let indexes: Vec<usize> = (first..).take(group.len()).collect();
+            first += group.len();
+            let attempts = beside(indexes, |index| self.attempt(index, steps, &begun, &facts));
+            let mut failures = Vec::new();
+            for (step, attempt) in group.iter().zip(attempts) {
+                let has_begun = match attempt? {
+                    Ok(left) => {
+                        facts.extend(left);
+                        true
                     }
-                    return self.fail(steps, &begun, &facts, step, error, past);
+                    Err(Failure { begun, .. }) if step.best_effort => begun,
+                    Err(Failure { error, begun }) => {
+                        failures.push((step, error));
+                        begun
+                    }
+                };
+                if has_begun {
+                    past |= step.point_of_no_return;
+                    begun.insert(step.id.clone());
                 }
             }
-            begun.insert(step.id.clone());
+            if let Some((step, error)) = join(failures) {
+                return self.fail(steps, &begun, &facts, step, error, past);
+            }
         }
         let words = "every step is done".to_owned();
         (self.record)(Event::Finished { outcome: Outcome::Done, words })?;
@@ -156,10 +170,10 @@ impl Execution<'_> {
     }
 
     fn fail(
-        &mut self,
+        &self,
         steps: &[Step],
         begun: &BTreeSet<String>,
-        facts: &BTreeMap<String, String>,
+        facts: &Facts,
         step: &Step,
         error: String,
         past: bool,
@@ -183,53 +197,84 @@ impl Execution<'_> {
         Ok(End::HalfWay { step: id, error, stays, past })
     }
 
-    /// One step. The outer error is the journal's.
-    fn step(
-        &mut self,
+    /// One step, to its end or its failure. The outer error is the journal's.
+    fn attempt(
+        &self,
         index: usize,
         steps: &[Step],
         begun: &BTreeSet<String>,
-        facts: &mut BTreeMap<String, String>,
-    ) -> std::io::Result<Result<(), Failure>> {
+        facts: &Facts,
+    ) -> std::io::Result<Result<Facts, Failure>> {
+        let (step, number, of) = (&steps[index], index + 1, steps.len());
+        (self.tell)(Progress::Began { number, of, step });
+        let start = self.clock.now();
+        let attempt = self.step(index, steps, begun, facts)?;
+        if let (true, Err(Failure { error, begun: false })) = (step.best_effort, &attempt) {
+            return self.skip(index, steps, Evidence { words: error.clone(), ..Evidence::default() }).map(Ok);
+        }
+        if let Err(Failure { error, .. }) = &attempt {
+            let elapsed = self.clock.now().saturating_sub(start);
+            (self.record)(Event::Failed { step: step.id.clone(), took_ms: millis(elapsed), error: error.clone() })?;
+            (self.tell)(Progress::Failed { number, of, step, elapsed, error });
+        }
+        Ok(attempt)
+    }
+
+    fn step(
+        &self,
+        index: usize,
+        steps: &[Step],
+        begun: &BTreeSet<String>,
+        facts: &Facts,
+    ) -> std::io::Result<Result<Facts, Failure>> {
         let step = &steps[index];
         let early = |error: String| Ok(Err(Failure { error, begun: false }));
         match self.holds_already(index, steps, begun, facts) {
             Verdict::True(evidence) if step.run.is_empty() => {
                 (self.record)(Event::Begin { step: step.id.clone() })?;
-                return self.done(index, steps, evidence, Duration::ZERO, facts).map(Ok);
+                return self.done(index, steps, evidence, Duration::ZERO).map(Ok);
             }
-            Verdict::True(evidence) => return self.skip(index, steps, evidence, facts).map(Ok),
+            Verdict::True(evidence) => return self.skip(index, steps, evidence).map(Ok),
             Verdict::Unknown(words) if !step.run.is_empty() => return early(format!("cannot look: {words}")),
             Verdict::False(_) | Verdict::Unknown(_) => {}
         }
-        match self.steady(&step.require, facts, step.timeout) {
-            Verdict::True(evidence) => facts.extend(evidence.facts),
+        // Only what is new goes back: others of the group may have something newer than what was there before.
+        let mut new = match self.steady(&step.require, facts, step.timeout) {
+            Verdict::True(evidence) => evidence.facts,
             Verdict::False(words) => return early(format!("what has to hold before it does not: {words}")),
             Verdict::Unknown(words) => return early(format!("cannot look: {words}")),
-        }
+        };
+        let facts = facts.iter().chain(&new).map(|(name, value)| (name.clone(), value.clone())).collect();
         (self.record)(Event::Begin { step: step.id.clone() })?;
         let start = self.clock.now();
-        let failed = |error: String| Ok(Err(Failure { error, begun: true }));
-        let worked = match self.deeds(index, steps, facts, start) {
-            Ok(worked) => worked,
-            Err(missing) => return failed(missing),
-        };
-        // One that is unknown may have been done all the same: the checks will tell.
-        let refused = worked.deeds.last().filter(|output| !output.succeeded() && !output.is_unknown()).cloned();
-        if let (Some(output), true) = (worked.deeds.last().filter(|output| !output.succeeded()), step.checks.is_empty())
-        {
-            return failed(output.complaint());
+        match self.change(step, &facts, start) {
+            Ok(evidence) => {
+                let took = self.clock.now().saturating_sub(start);
+                new.extend(self.done(index, steps, evidence, took)?);
+                Ok(Ok(new))
+            }
+            Err(error) => Ok(Err(Failure { error, begun: true })),
+        }
+    }
+
+    /// What a step does after its `begin`, from the first command until its condition is seen to hold.
+    fn change(&self, step: &Step, facts: &Facts, start: Duration) -> Result<Evidence, String> {
+        let worked = self.deeds(step, facts, start)?;
+        let last = worked.deeds.last().filter(|output| !output.succeeded());
+        if let (Some(output), true) = (last, step.checks.is_empty()) {
+            return Err(output.complaint());
         }
         if let Some(evidence) = seen(&step.checks, &worked) {
-            let took = self.clock.now().saturating_sub(start);
-            return self.done(index, steps, evidence, took, facts).map(Ok);
+            return Ok(evidence);
         }
-        if let (Some(output), true) = (&refused, step.fences) {
+        // One that is unknown may have been done all the same: the checks will tell.
+        let refused = last.filter(|output| !output.is_unknown());
+        if let (Some(output), true) = (refused, step.fences) {
             let said = judge(
                 &crate::judge::Expect::FencedOff,
                 std::slice::from_ref(&Output { end: crate::hosts::Ended::Exit(0), ..output.clone() }),
             );
-            return failed(match said {
+            return Err(match said {
                 Verdict::False(words) if !output.stdout.trim().is_empty() => words,
                 _ => output.complaint(),
             });
@@ -237,13 +282,10 @@ impl Execution<'_> {
         let left = step.timeout.saturating_sub(self.clock.now().saturating_sub(start));
         // A command that says that it failed is believed, unless what it was for comes true: the same command of a bcctl
         // that was killed may be at work.
-        let left = if refused.is_some() { left.min(GRACE) } else { left };
-        match self.watch(index, steps, facts, start, left) {
-            Verdict::True(evidence) => {
-                let took = self.clock.now().saturating_sub(start);
-                self.done(index, steps, evidence, took, facts).map(Ok)
-            }
-            Verdict::False(words) | Verdict::Unknown(words) => failed(match refused {
+        let left = if refused.is_some() || (step.best_effort && last.is_some()) { left.min(GRACE) } else { left };
+        match self.watch(step, facts, left) {
+            Verdict::True(evidence) => Ok(evidence),
+            Verdict::False(words) | Verdict::Unknown(words) => Err(match refused {
                 Some(output) => output.complaint(),
                 None if step.point_of_no_return => format!(
                     "pending after {} s, not failed: the server goes on with it, and `bcctl resume` waits for it; last seen: {words}",
@@ -254,54 +296,26 @@ impl Execution<'_> {
         }
     }
 
-    fn skip(
-        &mut self,
-        index: usize,
-        steps: &[Step],
-        evidence: Evidence,
-        facts: &mut BTreeMap<String, String>,
-    ) -> std::io::Result<()> {
+    fn skip(&self, index: usize, steps: &[Step], evidence: Evidence) -> std::io::Result<Facts> {
         let step = &steps[index];
-        (self.record)(Event::Skipped {
-            step: step.id.clone(),
-            evidence: evidence.words.clone(),
-            facts: evidence.facts.clone(),
-        })?;
-        (self.tell)(Progress::Skipped { number: index + 1, of: steps.len(), step, evidence: &evidence.words });
-        facts.extend(evidence.facts);
-        Ok(())
+        let Evidence { words, facts } = evidence;
+        (self.record)(Event::Skipped { step: step.id.clone(), evidence: words.clone(), facts: facts.clone() })?;
+        (self.tell)(Progress::Skipped { number: index + 1, of: steps.len(), step, evidence: &words });
+        Ok(facts)
     }
 
-    fn done(
-        &mut self,
-        index: usize,
-        steps: &[Step],
-        evidence: Evidence,
-        elapsed: Duration,
-        facts: &mut BTreeMap<String, String>,
-    ) -> std::io::Result<()> {
+    fn done(&self, index: usize, steps: &[Step], evidence: Evidence, elapsed: Duration) -> std::io::Result<Facts> {
         let step = &steps[index];
-        (self.record)(Event::Done {
-            step: step.id.clone(),
-            took_ms: millis(elapsed),
-            evidence: evidence.words.clone(),
-            facts: evidence.facts.clone(),
-        })?;
-        (self.tell)(Progress::Done { number: index + 1, of: steps.len(), step, elapsed, evidence: &evidence.words });
-        facts.extend(evidence.facts);
-        Ok(())
+        let Evidence { words, facts } = evidence;
+        let (took_ms, evidence) = (millis(elapsed), words.clone());
+        (self.record)(Event::Done { step: step.id.clone(), took_ms, evidence, facts: facts.clone() })?;
+        (self.tell)(Progress::Done { number: index + 1, of: steps.len(), step, elapsed, evidence: &words });
+        Ok(facts)
     }
 
     /// The deeds of a step, one after the other until one fails. If all are for one host, then so are the first looks, in
     /// one round trip.
-    fn deeds(
-        &mut self,
-        index: usize,
-        steps: &[Step],
-        facts: &BTreeMap<String, String>,
-        start: Duration,
-    ) -> Result<Worked, String> {
-        let step = &steps[index];
+    fn deeds(&self, step: &Step, facts: &Facts, start: Duration) -> Result<Worked, String> {
         let commands = step.run.iter().map(|command| with_facts(command, facts)).collect::<Result<Vec<_>, _>>()?;
         let mut worked = Worked::default();
         let mut rest = commands.as_slice();
@@ -317,10 +331,7 @@ impl Execution<'_> {
                 patience: left.min(look::PATIENCE),
                 meanwhile: step.meanwhile,
             };
-            let (tell, number, of) = (&mut *self.tell, index + 1, steps.len());
-            let part = self.hosts.work(&work, left, &mut |elapsed| {
-                tell(Progress::Waiting { number, of, step, elapsed, last_seen: "running" });
-            });
+            let part = self.metered(step, || self.hosts.work(&work, left, &mut |_| {}));
             worked.deeds.extend(part.deeds);
             worked.looks = part.looks;
             if worked.deeds.last().is_some_and(|output| !output.succeeded()) {
@@ -332,13 +343,20 @@ impl Execution<'_> {
     }
 
     /// Runs a command with the facts it uses in front of it.
-    fn run(&mut self, command: &Command, facts: &BTreeMap<String, String>, limit: Duration) -> Result<Output, String> {
+    fn run(&self, command: &Command, facts: &Facts, limit: Duration) -> Result<Output, String> {
         Ok(self.hosts.run(&with_facts(command, facts)?, limit, &mut |_| {}))
     }
 }
 
+/// The first of the steps that failed, and what all of them say.
+fn join(failures: Vec<(&Step, String)>) -> Option<(&Step, String)> {
+    let mut failures = failures.into_iter();
+    let (first, error) = failures.next()?;
+    Some((first, failures.fold(error, |all, (step, error)| format!("{all}; and {}: {error}", step.id))))
+}
+
 /// The looks of a step's checks, if the host at which its deeds are done can do all of them.
-fn own_looks(checks: &[Check], at: &At, facts: &BTreeMap<String, String>) -> Vec<Look> {
+fn own_looks(checks: &[Check], at: &At, facts: &Facts) -> Vec<Look> {
     let look = |check: &Check| {
         let command = check.commands.first().filter(|command| command.at == *at)?;
         Some(Look { script: with_facts(command, facts).ok()?.script, until: look::until(check)? })
@@ -365,7 +383,7 @@ fn seen(checks: &[Check], worked: &Worked) -> Option<Evidence> {
 }
 
 /// The command with the facts that it uses in front of it, or the name of one that is missing.
-fn with_facts(command: &Command, facts: &BTreeMap<String, String>) -> Result<Command, String> {
+fn with_facts(command: &Command, facts: &Facts) -> Result<Command, String> {
     let mut script = String::new();
     for name in uses(&command.script) {
         match facts.get(name) {
@@ -378,7 +396,7 @@ fn with_facts(command: &Command, facts: &BTreeMap<String, String>) -> Result<Com
 }
 
 /// The facts that scripts use as shell variables.
-const FACTS: [&str; 2] = ["checkpoint", "replayed"];
+const FACTS: [&str; 4] = ["checkpoint", "excess", "new_timeline", "replayed"];
 
 /// The facts that a script uses.
 pub(crate) fn uses(script: &str) -> impl Iterator<Item = &'static str> {

@@ -181,7 +181,7 @@ impl Store {
         File::open(&self.directory)
             .and_then(|directory| directory.sync_all())
             .map_err(Self::file_error(&self.directory))?;
-        Ok(Writer { file })
+        Ok(Writer { file, broken: false })
     }
 
     /// Goes on with a journal; a torn last line is cut off first.
@@ -197,7 +197,7 @@ impl Store {
             Ok(file)
         };
         let file = open().map_err(Self::file_error(&path))?;
-        Ok(Writer { file })
+        Ok(Writer { file, broken: false })
     }
 }
 
@@ -218,18 +218,23 @@ fn read(path: &Path) -> io::Result<String> {
 #[derive(Debug)]
 pub(crate) struct Writer {
     file: File,
+    /// Whether a line could not be written. Half of it may be there, and a line after it would make the journal unreadable.
+    broken: bool,
 }
 
 impl Writer {
     /// Writes one event, and returns its line; it is on disk then.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written, or an earlier one could not.
     pub(crate) fn write(&mut self, at: Timestamp, event: Event) -> io::Result<String> {
         let line = Entry { at, event }.to_line().map_err(io::Error::other)?;
-        self.file.write_all(line.as_bytes())?;
-        self.file.sync_data()?;
-        Ok(line)
+        if self.broken {
+            return Err(io::Error::other("an earlier line could not be written"));
+        }
+        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+        self.broken = written.is_err();
+        written.map(|()| line)
     }
 }
 
@@ -305,6 +310,22 @@ mod tests {
         writer.write(at(4), Event::Finished { outcome: bc_model::journal::Outcome::Done, words }).expect("written");
         assert!(store.unfinished().expect("readable").is_none());
         assert_eq!(store.newest().expect("readable").expect("there").journal.entries.len(), 4);
+    }
+
+    #[test]
+    fn after_a_line_that_could_not_be_written_nothing_more_is() {
+        let state = tempfile::tempdir().expect("a directory");
+        let store = Store::new(state.path(), "gocd");
+        let lock = store.lock().expect("free");
+        let mut writer = store.create("20261121T203000Z-failover", &lock).expect("made");
+        writer.write(at(0), planned()).expect("written");
+        let path = store.newest().expect("readable").expect("there").path;
+        // The disk is full in the middle of one line, and has room again for the line of another step.
+        let good = std::mem::replace(&mut writer.file, File::open(&path).expect("read only"));
+        writer.write(at(1), Event::Begin { step: "fence-gocd".into() }).expect_err("no room");
+        writer.file = good;
+        writer.write(at(2), Event::Begin { step: "fence-postgresql".into() }).expect_err("for ever");
+        assert_eq!(store.newest().expect("readable").expect("there").journal.entries.len(), 1);
     }
 
     #[test]

@@ -1,14 +1,19 @@
 //! Whether what a command said means that a condition holds. Pure.
 
+mod artifacts;
+mod maintenance;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use bc_model::fencing::{FenceReport, NodeState};
+use bc_model::fencing::{FenceReport, Grade, NodeState, TokenReport};
 use bc_model::manifest::Manifest;
 use bc_model::vip::VipStatus;
 
 use crate::command::Command;
 use crate::hosts::{Ended, Output, one_line};
+
+pub(crate) use maintenance::{Mode, is_on};
 
 /// A condition: commands that only look, and what they have to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,12 +47,25 @@ pub(crate) enum Expect {
     Reached,
     /// A confirmed [`FenceReport`] with state off.
     FencedOff,
+    /// The same, proven by a look at the host, which is therefore still there.
+    FencedStopped,
+    /// A [`TokenReport`] whose highest token of this cluster is of a later timeline.
+    TokenPast {
+        /// The cluster.
+        system_identifier: u64,
+        /// The timeline whose requests are to be refused.
+        timeline: u32,
+    },
     /// A [`VipStatus`] that holds the address.
     VipHeld(IpAddr),
     /// A [`VipStatus`] that does not hold the address.
     VipAbsent(IpAddr),
     /// Two [`Manifest`]s with the same files.
     SameFiles,
+    /// GoCD's account of its maintenance mode.
+    Maintenance(Mode),
+    /// Folders of artifacts, and the counters that the database knows; which are beyond is a fact.
+    Compared,
 }
 
 /// What a look has shown.
@@ -87,13 +105,16 @@ pub(crate) fn judge(expect: &Expect, outputs: &[Output]) -> Verdict {
             let (first, rest) = output.stdout.split_once('\n').unwrap_or((&output.stdout, ""));
             spoken(output, output.succeeded() && first.trim() == "t", rest)
         }
-        (Expect::FencedOff, [output]) => match json::<FenceReport>(output) {
+        (Expect::FencedOff | Expect::FencedStopped, [output]) => match json::<FenceReport>(output) {
             Ok(report) if report.is_off() => {
                 let by = report.evidence.iter().rev().find(|call| call.state == NodeState::Off);
                 let words = match by {
                     Some(call) => format!("{} is off, {} says (grade {})", report.node, call.device, report.grade),
-                    None => format!("{} is off", report.node),
+                    None => format!("{} is off (grade {})", report.node, report.grade),
                 };
+                if *expect == Expect::FencedStopped && report.grade != Grade::D {
+                    return Verdict::False(format!("{words}: its disk cannot be read"));
+                }
                 Verdict::True(Evidence { words, facts: BTreeMap::new() })
             }
             Ok(report) => {
@@ -106,6 +127,20 @@ pub(crate) fn judge(expect: &Expect, outputs: &[Output]) -> Verdict {
                 };
                 Verdict::False(format!("state of {} is {state}{}", report.node, last.unwrap_or_default()))
             }
+            Err(problem) => Verdict::False(problem),
+        },
+        (Expect::TokenPast { system_identifier, timeline }, [output]) => match json::<TokenReport>(output) {
+            Ok(report) => match report.highest(*system_identifier) {
+                Some(token) if token.timeline > *timeline => {
+                    let words = format!(
+                        "fence knows of timeline {}: what was decided on timeline {timeline} is refused",
+                        token.timeline
+                    );
+                    Verdict::True(Evidence { words, facts: BTreeMap::new() })
+                }
+                Some(token) => Verdict::False(format!("fence knows of timeline {} only", token.timeline)),
+                None => Verdict::False("fence has seen no token of this cluster".to_owned()),
+            },
             Err(problem) => Verdict::False(problem),
         },
         (Expect::VipHeld(address) | Expect::VipAbsent(address), [output]) => match json::<VipStatus>(output) {
@@ -129,6 +164,12 @@ pub(crate) fn judge(expect: &Expect, outputs: &[Output]) -> Verdict {
                 Some(words) => Verdict::False(words),
             },
             (Err(problem), _) | (_, Err(problem)) => Verdict::False(problem),
+        },
+        (Expect::Maintenance(mode), [output]) if output.succeeded() => maintenance::judge(*mode, &output.stdout),
+        (Expect::Maintenance(_), [output]) => Verdict::False(output.complaint()),
+        (Expect::Compared, [folders, counters]) => match [folders, counters].into_iter().find(|one| !one.succeeded()) {
+            Some(failed) => Verdict::False(failed.complaint()),
+            None => artifacts::judge(&folders.stdout, &counters.stdout),
         },
         _ => Verdict::Unknown("the check has the wrong number of commands".to_owned()),
     }

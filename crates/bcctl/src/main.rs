@@ -22,6 +22,7 @@ mod render;
 mod rules;
 mod setup;
 mod steps;
+mod sudo;
 mod verbs;
 
 use std::process::ExitCode;

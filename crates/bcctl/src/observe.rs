@@ -6,16 +6,18 @@ mod script;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bc_model::fencing::{FenceReport, NodeState};
+use bc_model::fencing::{FenceReport, NodeReach, NodeState, ReachReport};
 use bc_model::inventory::Inventory;
 use serde::Serialize;
 
-pub(crate) use facts::{GocdFacts, History, HostFacts, PostgresqlFacts, Replication, ServiceFacts, SqlFacts};
+pub(crate) use facts::{GocdFacts, History, HostFacts, Peer, PostgresqlFacts, Replication, ServiceFacts, SqlFacts};
+pub(crate) use script::look as look_command;
 
 use crate::clock::time_of_day;
 use crate::command::fencing;
 use crate::hosts::{Ended, Hosts, Output, Unreached};
 use crate::place::Place;
+use crate::sudo;
 
 /// What was seen of the site at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -27,6 +29,8 @@ pub(crate) struct Observation {
     pub(crate) fence: BTreeMap<String, Power>,
     /// What `fence check` complains about.
     pub(crate) fence_check: Option<FenceTrouble>,
+    /// How well each node could be proven off, by the configuration of `fence`; nothing if `fence` cannot say.
+    pub(crate) reach: Option<Vec<NodeReach>>,
 }
 
 /// What is wrong with fencing.
@@ -144,7 +148,8 @@ pub(crate) fn observe(inventory: &Inventory, hosts: &dyn Hosts, fences: Fences) 
                 }
             })
         });
-        let mut seen = Observation { hosts: BTreeMap::new(), fence: BTreeMap::new(), fence_check: None };
+        let reach = scope.spawn(|| reach(inventory, hosts, limit));
+        let mut seen = Observation { hosts: BTreeMap::new(), fence: BTreeMap::new(), fence_check: None, reach: None };
         for (name, host, power) in looks {
             // A thread that panicked has seen nothing.
             let lost = || Host::Unseen { reason: Unreached::NotStarted, words: "the look broke off".to_owned() };
@@ -158,13 +163,21 @@ pub(crate) fn observe(inventory: &Inventory, hosts: &dyn Hosts, fences: Fences) 
             seen.fence_check =
                 check.join().unwrap_or_else(|_| Some(FenceTrouble::Unusable("the look broke off".to_owned())));
         }
+        seen.reach = reach.join().unwrap_or_default();
         seen
     })
 }
 
+/// What the configuration of `fence` says; no device is asked, so this is quick whatever has failed.
+fn reach(inventory: &Inventory, hosts: &dyn Hosts, limit: Duration) -> Option<Vec<NodeReach>> {
+    let output = hosts.run(&fencing::nodes(inventory), limit, &mut |_| {});
+    let report: ReachReport = serde_json::from_str(&output.stdout).ok()?;
+    (report.schema == FenceReport::SCHEMA).then_some(report.nodes)
+}
+
 fn look(inventory: &Inventory, hosts: &dyn Hosts, name: &str, limit: Duration) -> Host {
     let before = time_of_day();
-    let output = hosts.run(&script::look(inventory, name), limit, &mut |_| {});
+    let output = hosts.run(&script::look_with(inventory, name, sudo::questions(inventory, name)), limit, &mut |_| {});
     let after = time_of_day();
     match output.end {
         Ended::Exit(status) => {

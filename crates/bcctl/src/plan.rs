@@ -12,6 +12,7 @@ use crate::finding::{ALL, Finding, Kind};
 use crate::observe::Observation;
 use crate::place::Place;
 use crate::rules::{self, Site, loss};
+use crate::steps;
 
 /// All that the table of steps is built from, besides the inventory. It is kept in the journal for `bcctl resume`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,10 +31,19 @@ pub(crate) struct Decision {
     pub(crate) system_identifier: Option<String>,
     /// Nodes that are turned off first.
     pub(crate) fence: Vec<String>,
+    /// Whether they are turned off at the same time: the order of them protects nothing any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) fence_together: bool,
     /// Nodes that are turned on first.
     pub(crate) power_on: Vec<String>,
     /// Whether the old primary's data is replaced by a copy.
     pub(crate) reseed: Option<Reseed>,
+    /// Whether the old primary's WAL is read before its host is turned off: its server was seen stopped, its host there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) salvage_first: bool,
+    /// Whether `fence` can be told of the new timeline: it works on this machine, and knows the new primary.
+    #[serde(default)]
+    pub(crate) publish: bool,
 }
 
 /// A copy that has to be made.
@@ -51,6 +61,12 @@ impl Decision {
     /// The place that is relieved.
     pub(crate) const fn from(&self) -> Place {
         self.to.other()
+    }
+
+    /// Whether what was decided is still right when `now` would be decided. A standby that has noticed meanwhile that its
+    /// primary is gone is no reason to show another plan: one host after the other is never wrong.
+    pub(crate) fn stands(&self, now: &Self) -> bool {
+        *self == Self { fence_together: now.fence_together && self.fence_together, ..now.clone() }
     }
 }
 
@@ -164,6 +180,14 @@ fn nothing_to_fail_over(site: &Site<'_>, accepted: Accepted, refusals: &mut Vec<
     None
 }
 
+/// What is missing when `fence` cannot be told of the new timeline.
+fn unpublished(inventory: &Inventory, decision: &Decision) -> Option<String> {
+    let node = decision.to.postgresql(inventory);
+    (!decision.publish).then(|| {
+        format!("fence cannot be told of the new timeline here (`fence nodes`): a delayed request to turn off {node} would not be refused")
+    })
+}
+
 fn decide(site: &Site<'_>, intent: Intent, operation: &str) -> (Decision, Vec<String>) {
     let (inventory, seen) = (site.inventory, site.seen);
     let (from, to) = (site.serving, site.serving.other());
@@ -175,10 +199,14 @@ fn decide(site: &Site<'_>, intent: Intent, operation: &str) -> (Decision, Vec<St
         timeline,
         system_identifier: seen.system_identifier(inventory),
         fence: Vec::new(),
+        fence_together: false,
         power_on: Vec::new(),
         reseed: None,
+        salvage_first: false,
+        publish: rules::fencing::knows(seen, to.postgresql(inventory)),
     };
     let mut notes = Vec::new();
+    notes.extend(unpublished(inventory, &decision));
     match intent {
         Intent::Rejoin | Intent::PromoteOnly | Intent::VipOnly => {}
         Intent::Switchover => {
@@ -186,7 +214,12 @@ fn decide(site: &Site<'_>, intent: Intent, operation: &str) -> (Decision, Vec<St
         }
         Intent::Failover => {
             decision.fence = from.hosts(inventory);
+            decision.fence_together = inventory.fencing.together && nothing_arrives(site);
+            decision.salvage_first = seen
+                .postgresql(inventory, from)
+                .is_some_and(|server| server.sql.is_none() && !server.service.active && server.control.is_some());
             notes.push(loss::of(site).words(inventory));
+            notes.extend(inventory.postgresql.archive.is_some().then(|| salvage(site, decision.salvage_first)));
         }
         Intent::Failback => {
             let host = to.postgresql(inventory);
@@ -213,7 +246,33 @@ fn decide(site: &Site<'_>, intent: Intent, operation: &str) -> (Decision, Vec<St
             notes.push("the service stops only for the change of places at the end; nothing is lost by it".to_owned());
         }
     }
+    notes.extend(steps::quiesce_notes(inventory, intent, to.gocd(inventory)));
     (decision, notes)
+}
+
+/// Whether what the serving PostgreSQL may still write cannot reach the standby: neither we nor the standby hear from it.
+///
+/// Otherwise GoCD's host is turned off first, and its last writes still arrive; and if that cannot be proven, PostgreSQL's host
+/// is not touched.
+fn nothing_arrives(site: &Site<'_>) -> bool {
+    let (inventory, seen) = (site.inventory, site.seen);
+    let standby = seen.sql(inventory, site.serving.other());
+    seen.postgresql(inventory, site.serving).is_none()
+        && standby.is_some_and(|standby| standby.receiver.as_deref() != Some("streaming"))
+}
+
+/// What may yet be saved of the loss.
+fn salvage(site: &Site<'_>, first: bool) -> String {
+    let [one, two] = [site.serving, site.serving.other()].map(|place| place.postgresql(site.inventory));
+    if first {
+        format!(
+            "the server on {one} is down and its host answers: before anything else, {two} is brought what only that disk has"
+        )
+    } else {
+        format!(
+            "what only {one} has on its disk is brought to {two} if {one} is proven off by a look at it (grade D); without power it cannot be read"
+        )
+    }
 }
 
 #[cfg(test)]

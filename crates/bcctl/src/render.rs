@@ -15,7 +15,7 @@ use bc_model::journal::Journal;
 
 pub(crate) use check::{check, exit};
 pub(crate) use plan::{dry_run, plan, way_back};
-pub(crate) use progress::Progress;
+pub(crate) use progress::progress;
 pub(crate) use records::{history, report};
 pub(crate) use setup::setup;
 pub(crate) use status::{Screen, Watch};

@@ -6,6 +6,7 @@
 mod application;
 mod archive;
 mod database;
+pub(crate) mod fencing;
 mod lineage;
 pub(crate) mod loss;
 mod machine;
@@ -20,6 +21,8 @@ use crate::finding::kinds::{NO_SERVER, TWO_PRIMARIES, TWO_STANDBYS};
 use crate::finding::{Finding, by_cause};
 use crate::observe::Observation;
 use crate::place::Place;
+use crate::steps::Step;
+use crate::sudo;
 pub(crate) use lineage::{diverged, follows};
 
 /// What a rule looks at.
@@ -79,6 +82,7 @@ pub(crate) fn findings(inventory: &Inventory, seen: &Observation) -> Vec<Finding
     };
     let site = Site { inventory, seen, serving };
     findings.extend(machine::findings(&site));
+    findings.extend(fencing::findings(&site));
     findings.extend(database::findings(&site));
     findings.extend(application::findings(&site));
     findings.extend(vip::findings(&site));
@@ -89,6 +93,12 @@ pub(crate) fn findings(inventory: &Inventory, seen: &Observation) -> Vec<Finding
 /// The hosts that could not be looked at, whoever serves.
 pub(crate) fn unseen(inventory: &Inventory, seen: &Observation) -> Vec<Finding> {
     machine::unseen(&Site { inventory, seen, serving: Place::Home })
+}
+
+/// The commands of these steps that sudo does not allow.
+pub(crate) fn not_allowed(inventory: &Inventory, seen: &Observation, steps: &[Step]) -> Vec<Finding> {
+    let missing = sudo::missing_for(inventory, seen, steps);
+    missing.into_iter().map(|(host, missing)| machine::not_allowed(inventory, &host, missing)).collect()
 }
 
 /// What forbids `intent`.

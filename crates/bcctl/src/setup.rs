@@ -39,8 +39,19 @@ pub(crate) struct Setup {
     pub(crate) operation: String,
     /// The files of the host.
     pub(crate) edits: Vec<Edit>,
-    /// Bytes that have to be free for a base backup; nothing if the standby streams already.
-    pub(crate) copy: Option<u64>,
+    /// The base backup; nothing if the standby streams already.
+    pub(crate) copy: Option<Copy>,
+    /// Whether the GoCD host has the timer that pulls the configuration.
+    pub(crate) timer: bool,
+}
+
+/// A base backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Copy {
+    /// Bytes that have to be free for it.
+    pub(crate) needed: u64,
+    /// The call that began it: this one, or one that was stopped and whose copy is still there. Part of its directories' names.
+    pub(crate) operation: String,
 }
 
 impl Setup {
@@ -62,7 +73,7 @@ pub(crate) fn edits(
     host: &str,
     now: Option<&crate::observe::SqlFacts>,
 ) -> Vec<Edit> {
-    files::of(inventory, role, host, now).into_iter().map(|wanted| wanted.seen(host, None)).collect()
+    files::of(inventory, role, host, now, now).into_iter().map(|wanted| wanted.seen(host, None)).collect()
 }
 
 impl std::fmt::Display for Role {

@@ -7,14 +7,21 @@
 //! require ─▶ begin (fsync) ─▶ run ─▶ check, again and again until it holds or the time is over
 //! ```
 //!
+//! Steps that do not need one another form a group: they begin together, each with its own lines in the journal, and the group
+//! is over when all are. The promotion is always alone.
+//!
 //! A step is data built from the inventory and the plan's decision alone, so `bcctl resume` builds the same table again.
 
+mod artifacts;
 mod failover;
 mod partial;
+mod quiesce;
 mod rejoin;
+mod salvage;
 mod setup;
 mod switchover;
 
+pub(crate) use quiesce::notes as quiesce_notes;
 pub(crate) use setup::steps as setup_steps;
 
 use std::time::Duration;
@@ -35,6 +42,8 @@ pub(crate) struct Step {
     pub(crate) words: String,
     /// Where it is done.
     pub(crate) at: At,
+    /// Whether it begins together with the step before it, as one of a group; see [`together`].
+    pub(crate) beside: bool,
     /// What has to hold right before it runs.
     pub(crate) require: Vec<Check>,
     /// What is true afterwards. Already true means skip, unless the step runs [`When::Always`].
@@ -43,6 +52,8 @@ pub(crate) struct Step {
     pub(crate) when: When,
     /// What is run, in order.
     pub(crate) run: Vec<Command>,
+    /// What says how far it is while it runs, in lines `phase=`, `done=` and `total=`; nothing if it takes no time to speak of.
+    pub(crate) meter: Vec<Command>,
     /// Whether it is done as soon as the checks hold, even if its one command still runs: programs that wait for a server
     /// look ten times a second, or once.
     pub(crate) meanwhile: bool,
@@ -56,6 +67,8 @@ pub(crate) struct Step {
     pub(crate) point_of_no_return: bool,
     /// Whether its failure means that a node could not be proven off.
     pub(crate) fences: bool,
+    /// Whether the operation goes on without it when it fails.
+    pub(crate) best_effort: bool,
 }
 
 /// Whether a condition that holds already is a reason to skip.
@@ -96,16 +109,19 @@ impl Step {
             id: id.to_owned(),
             words,
             at,
+            beside: false,
             require: Vec::new(),
             checks,
             when: When::Needed,
             run: Vec::new(),
+            meter: Vec::new(),
             meanwhile: false,
             timeout,
             superseded_by: None,
             undo: Undo::Unneeded("only looked".to_owned()),
             point_of_no_return: false,
             fences: false,
+            best_effort: false,
         }
     }
 
@@ -130,12 +146,30 @@ impl Step {
         Self { meanwhile: true, ..self }
     }
 
+    fn metered(self, meter: Vec<Command>) -> Self {
+        Self { meter, ..self }
+    }
+
     fn always(self) -> Self {
         Self { when: When::Always, ..self }
     }
 
+    fn best_effort(self) -> Self {
+        Self { best_effort: true, ..self }
+    }
+
     fn superseded_by(self, id: &'static str) -> Self {
         Self { superseded_by: Some(id), ..self }
+    }
+
+    /// Everything that it may run, also to look and to go back.
+    pub(crate) fn commands(&self) -> impl Iterator<Item = &Command> {
+        let (unless, back, seen): (&[Check], &[Command], &[Check]) = match &self.undo {
+            Undo::Run { unless, run, checks, .. } => (unless, run, checks),
+            Undo::Unneeded(_) | Undo::Stays(_) => (&[], &[], &[]),
+        };
+        let checks = self.require.iter().chain(&self.checks).chain(unless).chain(seen);
+        checks.flat_map(|check| &check.commands).chain(&self.run).chain(&self.meter).chain(back)
     }
 
     /// As the journal names it.
@@ -145,8 +179,37 @@ impl Step {
             words: self.words.clone(),
             host: self.at.to_string(),
             point_of_no_return: self.point_of_no_return,
+            beside: self.beside,
         }
     }
+}
+
+/// Steps of which none needs another one to be done: a group, begun together and over when all are over. A step at a machine
+/// where one of the group is at work already begins the next group. The operator's own machine is an exception: what is done
+/// there asks a device of each step's own.
+///
+/// Why the steps of each group may run together is in docs/decisions/0110.
+fn together(steps: impl IntoIterator<Item = Step>) -> Vec<Step> {
+    let mut group: Vec<At> = Vec::new();
+    let place = |step: Step| {
+        let apart = |at: &At| match (at, &step.at) {
+            (At::Operator, At::Operator) => true,
+            (At::Host(one), At::Host(other)) => one != other,
+            _ => false,
+        };
+        let beside = !group.is_empty() && group.iter().all(apart);
+        if !beside {
+            group.clear();
+        }
+        group.push(step.at.clone());
+        Step { beside, ..step }
+    };
+    steps.into_iter().map(place).collect()
+}
+
+/// The groups of a table; a step that begins alone is a group of one.
+pub(crate) fn groups(steps: &[Step]) -> impl Iterator<Item = &[Step]> {
+    steps.chunk_by(|_, next| next.beside)
 }
 
 /// The steps of an operation, in order.

@@ -3,8 +3,8 @@
 mod records;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bc_model::exit::Exit;
@@ -12,7 +12,7 @@ use bc_model::inventory::{Inventory, InventoryError};
 use bc_model::journal::{Event, Intent, Journal, Outcome, SCHEMA};
 use thiserror::Error;
 
-use crate::cli::{Act, Cli, Explain, Look, Verb, Watch};
+use crate::cli::{Act, Cli, Explain, Look, Sudoers, Verb, Watch};
 use crate::clock::{Clock as _, SystemClock, time_of_day};
 use crate::confirm::{Answer, confirm, confirm_host};
 use crate::execute::{End, Execution};
@@ -27,6 +27,7 @@ use crate::plan::{Accepted, Decision, Plan, plan};
 use crate::render;
 use crate::rules;
 use crate::steps::{Step, table};
+use crate::sudo;
 
 /// Why a verb ended early.
 #[derive(Debug, Error)]
@@ -73,6 +74,14 @@ pub(crate) enum VerbError {
         /// What does not fit.
         why: String,
     },
+    /// No sudo rules can be made for a host.
+    #[error("sudo rules of {host}: {why}")]
+    Sudoers {
+        /// Which.
+        host: String,
+        /// Why.
+        why: String,
+    },
     /// Output could not be written.
     #[error("output: {0}")]
     Output(std::io::Error),
@@ -82,9 +91,12 @@ impl VerbError {
     /// What it means to the caller.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Read { .. } | Self::Inventory(_) | Self::Nobody | Self::Unsure { .. } | Self::NoSuchFinding(_) => {
-                Exit::Usage
-            }
+            Self::Read { .. }
+            | Self::Inventory(_)
+            | Self::Nobody
+            | Self::Unsure { .. }
+            | Self::NoSuchFinding(_)
+            | Self::Sudoers { .. } => Exit::Usage,
             Self::Store(_) | Self::Sockets(_) | Self::Changed { .. } => Exit::Refused,
             Self::Write(_) => Exit::HalfWay,
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
@@ -104,7 +116,7 @@ impl VerbError {
             Self::Nobody => Some("look at the plan, then run it again with --yes".to_owned()),
             Self::Write(_) => Some("make room on its disk, then `bcctl resume`".to_owned()),
             Self::Changed { .. } => Some("continue with the inventory and the version it was begun with".to_owned()),
-            Self::Inventory(_) | Self::Sockets(_) | Self::Output(_) => None,
+            Self::Inventory(_) | Self::Sockets(_) | Self::Output(_) | Self::Sudoers { .. } => None,
         }
     }
 }
@@ -140,6 +152,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         }
         Verb::PromoteOnly(how) => act_on(&inventory, &store, &Wish::Part(Part::Promote), how),
         Verb::VipOnly(how) => act_on(&inventory, &store, &Wish::Part(Part::Vip { host: how.to.clone() }), &how.act),
+        Verb::Sudoers(how) => sudoers(&inventory, how),
         Verb::Resume(how) => resume(&inventory, &store, &how.act, how.abandon),
         Verb::Abort(how) => resume(&inventory, &store, how, true),
         Verb::History(how) => records::history(&inventory, &store, how),
@@ -168,6 +181,22 @@ fn explain(what: &Explain) -> Result<Exit> {
         None => finding::page(),
     };
     render::page(&text).map_err(VerbError::Output)?;
+    Ok(Exit::Done)
+}
+
+fn sudoers(inventory: &Inventory, how: &Sudoers) -> Result<Exit> {
+    let error = |why: String| VerbError::Sudoers { host: how.host.clone(), why };
+    if !inventory.hosts.contains_key(&how.host) {
+        let known = inventory.hosts.keys().cloned().collect::<Vec<_>>().join(", ");
+        return Err(error(format!("no such host in the inventory; expected one of {known}")));
+    }
+    let login = how.login.as_deref().or_else(|| sudo::login(inventory, &how.host));
+    let login = login.ok_or_else(|| {
+        error(
+            "the inventory names no login there but root, which needs no rules; --login USER names another".to_owned(),
+        )
+    })?;
+    render::page(&sudo::page(inventory, &how.host, login).map_err(error)?).map_err(VerbError::Output)?;
     Ok(Exit::Done)
 }
 
@@ -276,7 +305,7 @@ fn sure_or_not(inventory: &Inventory, store: &Store, wish: &Wish, how: &Act, sur
     let fences = if matches!(intent, Intent::Failback | Intent::Rejoin) { Fences::States } else { Fences::Unasked };
     // The lock first: what is seen before it may be the doing of somebody who has just let go of it.
     if let Some(lock) = &lock
-        && let Some(finding) = records::take_part(inventory, &hosts, store, lock)?
+        && let Some(finding) = records::take_part(&hosts, store, lock)?
     {
         render::refused(&intent.to_string(), &[finding]);
         return Ok(Exit::Refused);
@@ -289,10 +318,13 @@ fn sure_or_not(inventory: &Inventory, store: &Store, wish: &Wish, how: &Act, sur
     let operation = store.new_id(time_of_day(), intent)?;
     let decide = || {
         let seen = observe(inventory, &hosts, fences);
-        match wish {
+        let decided = match wish {
             Wish::Whole(intent, accepted) => plan(inventory, &seen, *intent, *accepted, &operation),
             Wish::Part(part) => partial::plan(inventory, &seen, part, &operation),
-        }
+        };
+        let Plan::Steps { decision, .. } = &decided else { return decided };
+        let missing = rules::not_allowed(inventory, &seen, &table(inventory, decision));
+        if missing.is_empty() { decided } else { Plan::Refused(missing) }
     };
     let decided = decide();
     let (decision, notes) = match &decided {
@@ -329,7 +361,7 @@ fn sure_or_not(inventory: &Inventory, store: &Store, wish: &Wish, how: &Act, sur
         }
         // A person may have thought about it for an hour.
         match decide() {
-            Plan::Steps { decision: now, .. } if now == *decision => {}
+            Plan::Steps { decision: now, .. } if decision.stands(&now) => {}
             Plan::Refused(findings) => {
                 render::refused(&intent.to_string(), &findings);
                 return Ok(Exit::Refused);
@@ -361,7 +393,7 @@ fn resume(inventory: &Inventory, store: &Store, how: &Act, abandon_it: bool) -> 
     let lock = if how.dry_run { None } else { Some(store.lock()?) };
     let hosts = SystemHosts::new(inventory).map_err(VerbError::Sockets)?;
     if let Some(lock) = &lock
-        && let Some(finding) = records::take_part(inventory, &hosts, store, lock)?
+        && let Some(finding) = records::take_part(&hosts, store, lock)?
     {
         render::refused("resume", &[finding]);
         return Ok(Exit::Refused);
@@ -424,7 +456,7 @@ fn planned(inventory: &Inventory, journal: &Journal) -> Result<(Decision, Vec<St
 
 fn carry_out(hosts: &SystemHosts<'_>, steps: &[Step], found: &Found, writer: &mut Writer) -> Result<Exit> {
     keep_copies(hosts, found, writer)?;
-    let end = with_execution(hosts, writer, |execution| execution.execute(steps, &found.journal))?;
+    let end = with_execution(hosts, steps, writer, |execution| execution.execute(steps, &found.journal))?;
     render::end(&end, &found.path);
     Ok(match end {
         End::Done => Exit::Done,
@@ -437,7 +469,7 @@ fn carry_out(hosts: &SystemHosts<'_>, steps: &[Step], found: &Found, writer: &mu
 fn abandon(hosts: &SystemHosts<'_>, steps: &[Step], found: &Found, writer: &mut Writer) -> Result<Exit> {
     keep_copies(hosts, found, writer)?;
     let begun: std::collections::BTreeSet<String> = found.journal.begun().into_iter().map(str::to_owned).collect();
-    let left = with_execution(hosts, writer, |execution| execution.undo(steps, &begun, &found.journal.facts()))?;
+    let left = with_execution(hosts, steps, writer, |execution| execution.undo(steps, &begun, &found.journal.facts()))?;
     if !left.failed.is_empty() {
         render::not_put_back(&left.failed);
         return Ok(Exit::HalfWay);
@@ -464,26 +496,35 @@ fn keep_copies(hosts: &SystemHosts<'_>, found: &Found, _writer: &Writer) -> Resu
 
 fn with_execution<T>(
     hosts: &SystemHosts<'_>,
+    steps: &[Step],
     writer: &mut Writer,
-    work: impl FnOnce(&mut Execution<'_>) -> std::io::Result<T>,
+    work: impl FnOnce(&Execution<'_>) -> std::io::Result<T>,
 ) -> Result<T> {
+    let stop = stop_flag(Exit::HalfWay)?;
+    let clock = SystemClock::new();
+    let writer = Mutex::new(writer);
+    let record = |event| {
+        // Under one lock, so that the copies have the lines in the order of the journal.
+        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.write(time_of_day(), event).map(|line| hosts.copy(&line))
+    };
+    let again = "again: at once; `bcctl resume` continues";
+    render::progress(steps, &stop, again, |tell| {
+        work(&Execution { hosts, clock: &clock, record: &record, tell, stop: &stop })
+    })
+    .map_err(VerbError::Write)
+}
+
+/// A flag that Ctrl-C sets (and SIGTERM, and the end of the terminal). The second one ends the program with `exit`, in the
+/// middle of whatever it does: the journal makes that safe.
+pub(crate) fn stop_flag(exit: Exit) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        // The second signal ends at once; the journal makes that safe.
-        let at_once =
-            signal_hook::flag::register_conditional_shutdown(signal, Exit::HalfWay.code().into(), Arc::clone(&stop));
-        at_once.and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop))).map_err(VerbError::Sockets)?;
+        signal_hook::flag::register_conditional_shutdown(signal, exit.code().into(), Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .map_err(VerbError::Sockets)?;
     }
-    let clock = SystemClock::new();
-    let mut progress = render::Progress::new(Arc::clone(&stop));
-    let mut execution = Execution {
-        hosts,
-        clock: &clock,
-        record: &mut |event| writer.write(time_of_day(), event).map(|line| hosts.copy(&line)),
-        tell: &mut |told| progress.show(&told),
-        stop: &stop,
-    };
-    work(&mut execution).map_err(VerbError::Write)
+    Ok(stop)
 }
 
 /// Login and host of the caller.

@@ -109,11 +109,15 @@ pub(crate) trait Agent: Sync {
     fn preview(&self, action: Action, node: &str) -> Preview;
     /// Whether `on` means anything to it.
     fn turns_on(&self) -> bool;
-    /// What the node is known to be when this agent has read back off; an answer may say less ([`Answer::at_most`]),
+    /// The most that the node is known to be when this agent has read back off; an answer may say less ([`Answer::at_most`]),
     /// and so may the configuration.
     ///
     /// Too high a grade lets a standby be promoted while the old primary writes: in doubt, the lower one.
     fn grade(&self) -> Grade;
+    /// What counts unless the configuration says.
+    fn presumed(&self) -> Grade {
+        self.grade()
+    }
     /// Asks all that can be asked without switching anything: is it there, does it let us in, what does it read back, and what would
     /// its off prove as things are?
     fn rehearse(&self, call: &Call<'_>) -> Rehearsal {

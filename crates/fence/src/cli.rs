@@ -63,6 +63,15 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say how well each node could be proven off, by the configuration alone; exit 1 if one could not be proven well enough
+    Nodes {
+        /// A grade of proof that must be reached to count as off, beyond policy: A, B, C, D or E
+        #[arg(long, value_name = "GRADE")]
+        require: Option<Grade>,
+        /// Print a report as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// The boot gate: exit 0 when this host may start its services, 1 when it was fenced; set and clear it
     Gate(Gate),
     /// Make this host harmless: close the gate, drop the virtual IPs, stop the services and see them stopped
@@ -96,6 +105,9 @@ pub(crate) enum Command {
         /// Make this token known for NODE: SYSTEM-IDENTIFIER/TIMELINE/EPOCH/ID/EXPIRES, a file, or -
         #[arg(long, value_name = "TOKEN|FILE|-", requires = "node")]
         raise: Option<String>,
+        /// Print a report as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Check the chain of hashes through the history, and print its head; exit 1 if a line was changed, removed or put in
     VerifyHistory {

@@ -243,6 +243,13 @@ fn warnings(nodes: &BTreeMap<String, Node>, devices: &BTreeMap<String, Device>, 
             )),
         }
     }
+    for (name, device) in devices {
+        if device.grade == Grade::X && !users_of(name, nodes).is_empty() {
+            warnings.push(format!(
+                "device {name} proves nothing (grade X): its agent is no fence, or is not known; if its off switches power, say so with grade = \"A\""
+            ));
+        }
+    }
     for (name, node) in nodes {
         let polite = |device: &String| devices.get(device).is_some_and(|device| device.agent.needs_the_host());
         if node.levels.iter().flatten().all(polite) {

@@ -1,5 +1,6 @@
 //! The steps by which something reaches the disk, one by one, so that a test can let the program die between any two of them.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -38,20 +39,35 @@ impl Disk for RealDisk {
     }
 }
 
-/// Puts `content` into `file`, so that a reader finds the old content or the new, whatever happens on the way.
+/// Puts `content` into `file`, so that a reader finds the old content or the new, whatever happens on the way; creates its
+/// directory. On the disk when this returns.
 ///
 /// # Errors
-/// When any step fails; the old content is then still there.
-pub(crate) fn replace(disk: &dyn Disk, file: &Path, content: &[u8]) -> io::Result<()> {
+/// When any step fails; the old content is then still there, unless only the directory could not be synced.
+pub(crate) fn replace(disk: &dyn Disk, file: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let directory = file.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(directory)?;
-    let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
+    let mut name = OsString::from(".");
+    name.push(file.file_name().unwrap_or_default());
+    name.push(format!(".{}", std::process::id()));
     let beside = directory.join(name);
-    // What a killed program left is overwritten: only the holder of the node's lock comes here.
-    let mut new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&beside)?;
-    disk.append(&mut new, content)?;
-    disk.sync(&new)?;
-    disk.rename(&beside, file)?;
+    let mut new = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
+    let done = disk.append(&mut new, content).and_then(|()| disk.sync(&new)).and_then(|()| disk.rename(&beside, file));
+    if let Err(error) = done {
+        let _ = fs::remove_file(&beside);
+        return Err(error);
+    }
     disk.sync_directory(directory)
+}
+
+/// Removes `file`, and waits until the disk knows; that it was not there is no error.
+///
+/// # Errors
+/// When it may still be there.
+pub(crate) fn remove(disk: &dyn Disk, file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    disk.sync_directory(file.parent().unwrap_or(Path::new("/")))
 }

@@ -14,9 +14,10 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::disk::{self, RealDisk};
 use crate::error::Error;
 use crate::render::{self, json, say};
-use crate::{caller, clock, durable};
+use crate::{caller, clock};
 
 /// Where the gate is, unless `--directory` or `FENCE_GATE` says otherwise; the device `ssh` sets it there.
 pub(crate) const DIRECTORY: &str = "/var/lib/fence/gate";
@@ -228,7 +229,7 @@ fn clear(directory: &Path, token: &Token, now: Timestamp) -> Result<Vec<String>,
     // The highest token first: were it lost, an older request could close what a later one has opened.
     write(&directory.join(CLEARED), token)?;
     for file in &found {
-        durable::remove(file).map_err(|source| GateError::Io { file: file.clone(), source })?;
+        disk::remove(&RealDisk, file).map_err(|source| GateError::Io { file: file.clone(), source })?;
     }
     Ok(closed.into_iter().map(|closed| closed.node).collect())
 }
@@ -255,7 +256,7 @@ fn write(file: &Path, value: &impl Serialize) -> Result<(), GateError> {
     let problem = |source| GateError::Io { file: file.to_owned(), source };
     let mut bytes = serde_json::to_vec(value).map_err(|error| problem(error.into()))?;
     bytes.push(b'\n');
-    durable::replace(file, &bytes).map_err(problem)
+    disk::replace(&RealDisk, file, &bytes, 0o644).map_err(problem)
 }
 
 /// Everything that closes the gate. A directory that was never made is an open gate; one that cannot be read is none.

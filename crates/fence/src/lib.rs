@@ -28,7 +28,6 @@ mod config;
 mod devices;
 mod disk;
 mod drill;
-mod durable;
 mod error;
 pub mod fence_bc;
 mod gate;
@@ -38,6 +37,7 @@ mod hook;
 mod levels;
 mod lock;
 mod order;
+mod reach;
 mod render;
 mod request;
 mod right;
@@ -105,7 +105,8 @@ fn run(cli: &Cli) -> Result<Exit, Error> {
         Command::Check { json } => verbs::check(&config, *json, &stop),
         Command::Drill(drill) => drill::run(&config, drill, &stop),
         Command::Confirm(confirm) => verbs::confirm(&config, confirm, &stop),
-        Command::Token { node, raise } => verbs::tokens(&config, node.as_deref(), raise.as_deref()),
+        Command::Token { node, raise, json } => verbs::tokens(&config, node.as_deref(), raise.as_deref(), *json),
+        Command::Nodes { require, json } => reach::show(&config, *require, *json),
         Command::History { .. }
         | Command::VerifyHistory { .. }
         | Command::Agent { .. }

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
-use bc_model::fencing::{CheckReport, Evidence, FenceAction, FenceReport, Grade, HistoryLine, NodeState, SeenToken};
+use bc_model::fencing::{
+    CheckReport, Evidence, FenceAction, FenceReport, Grade, HistoryLine, LevelReach, NodeState, ReachReport, SeenToken,
+};
 use serde::Serialize;
 
 use crate::agent::{Preview, seconds};
@@ -146,6 +148,23 @@ pub(crate) fn plan(node: &str, action: FenceAction, calls: &[PlannedCall]) -> St
         let _ = writeln!(text, "    {}", call.preview.command.join(" ").replace('\n', "\n      "));
         for line in &call.preview.stdin {
             let _ = writeln!(text, "      {line}");
+        }
+    }
+    text
+}
+
+/// Each node, and what its levels could prove.
+pub(crate) fn reach(report: &ReachReport) -> String {
+    let mut text = String::new();
+    for node in &report.nodes {
+        let verdict = if node.enough { "could be proven off" } else { "could NOT be proven off well enough" };
+        let _ = writeln!(text, "{} {verdict}", node.node);
+        for LevelReach { level, grade, required, devices } in &node.levels {
+            let devices: Vec<String> =
+                devices.iter().map(|device| format!("{} ({})", device.device, device.grade)).collect();
+            let short = if grade < required { format!("; {required} is required") } else { String::new() };
+            let _ =
+                writeln!(text, "  level {level}: {}: grade {grade}, {}{short}", devices.join(", "), grade.meaning());
         }
     }
     text

@@ -125,7 +125,7 @@ impl Tokens {
         let file = self.file(node);
         serde_json::to_vec(token)
             .map_err(io::Error::from)
-            .and_then(|json| disk::replace(disk, &file, &json))
+            .and_then(|json| disk::replace(disk, &file, &json, 0o640))
             .map_err(|error| RightError::Seen { file, problem: error.to_string() })
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bc_model::exit::Exit;
 use bc_model::fencing::{
     CheckReport, DeviceCheck, FenceAction, FenceIntent, FenceReport, Grade, HistoryLine, NodeState, SeenToken, Token,
-    TokenError,
+    TokenError, TokenReport,
 };
 use jiff::SignedDuration;
 
@@ -23,7 +23,7 @@ use crate::history::{self, Durable, chain};
 use crate::levels::{Means, NoLedger, Node, carry_out};
 use crate::order::Order;
 use crate::render::{self, PlannedCall, say, warn};
-use crate::right::Tokens;
+use crate::right::{RightError, Tokens};
 use crate::stop::Stop;
 use crate::{caller, request};
 
@@ -121,20 +121,32 @@ pub(crate) fn confirm(config: &Config, confirm: &Confirm, stop: &Stop) -> Result
 ///
 /// # Errors
 /// Unknown node, stale token, token or history that cannot be read or written.
-pub(crate) fn tokens(config: &Config, node: Option<&str>, raise: Option<&str>) -> Result<Exit, Error> {
+pub(crate) fn tokens(config: &Config, node: Option<&str>, raise: Option<&str>, json: bool) -> Result<Exit, Error> {
     let tokens = Tokens::beside(&config.history);
     if let (Some(node), Some(raise)) = (node, raise) {
         config.node(node)?;
         let (token, now) = (token(raise)?, timestamp());
-        tokens.admit(&RealDisk, node, &token, now)?;
-        let line = HistoryLine::Token(SeenToken { at: now, node: node.to_owned(), token, by: caller::name() });
-        history::append(&RealDisk, &config.history, &line, now, Durable::Now).map_err(Error::History)?;
+        tokens.check(node, &token, now)?;
+        if tokens.highest(node)?.is_none_or(|seen| seen.rank() < token.rank()) {
+            // The line first: whoever is killed in between says it again, and nothing is known that nobody has said.
+            let line = SeenToken { at: now, node: node.to_owned(), token: token.clone(), by: caller::name() };
+            let line = HistoryLine::Token(line);
+            history::append(&RealDisk, &config.history, &line, now, Durable::Now).map_err(Error::History)?;
+            tokens.admit(&RealDisk, node, &token, now)?;
+        }
     }
     let nodes = node.map_or_else(|| tokens.nodes(), |node| Ok(vec![node.to_owned()]))?;
-    for node in nodes {
-        let seen = tokens.highest(&node)?.map_or_else(|| "none".to_owned(), |token| token.to_string());
-        render::print(&format!("{node} {seen}\n"))?;
+    let seen =
+        nodes.into_iter().map(|node| Ok((tokens.highest(&node)?, node))).collect::<Result<Vec<_>, RightError>>()?;
+    if json {
+        let tokens = seen.into_iter().filter_map(|(token, node)| Some((node, token?))).collect();
+        return render::print(&render::json(&TokenReport { schema: FenceReport::SCHEMA, tokens })?)
+            .map(|()| Exit::Done);
     }
+    let line = |(token, node): (Option<Token>, String)| {
+        format!("{node} {}\n", token.map_or_else(|| "none".to_owned(), |token| token.to_string()))
+    };
+    render::print(&seen.into_iter().map(line).collect::<String>())?;
     Ok(Exit::Done)
 }
 

@@ -278,7 +278,7 @@ fn bad_input_is_exit_2_and_touches_nothing() {
     bench.fence(&["off", "pg1"]).expect_code(2);
     let said = honest().config("retries = 3").fence(&OFF).expect_code(2);
     assert!(
-        said.stderr.contains("fence.toml:8: devices.power.retries: unknown field `retries`, expected one of"),
+        said.stderr.contains("fence.toml:9: devices.power.retries: unknown field `retries`, expected one of"),
         "{}",
         said.stderr
     );

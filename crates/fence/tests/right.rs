@@ -73,11 +73,8 @@ fn a_token_may_come_from_a_file_as_text_or_json_and_what_is_none_is_a_usage_erro
 #[test]
 fn a_proof_that_is_too_weak_is_exit_5_and_says_which_grade_was_reached() {
     let policy = "[policy]\nrequired-grade = \"A\"";
-    let bench = Bench::default()
-        .config(policy)
-        .node("pg1", r#"[["fabric"]]"#)
-        .agent("fabric", "10s", HONEST)
-        .config("grade = \"B\"");
+    let bench =
+        Bench::default().config(policy).node("pg1", r#"[["fabric"]]"#).agent("fabric", "10s", HONEST).proving("B");
     let said = bench.fence(&["off", "pg1", "--reason", "test", "--json"]).expect_code(5);
     assert!(said.stderr.contains("pg1 is not proven off well enough: grade B"), "{}", said.stderr);
     let report = said.report();
@@ -85,9 +82,44 @@ fn a_proof_that_is_too_weak_is_exit_5_and_says_which_grade_was_reached() {
     assert_eq!((report.grade, report.required), (Grade::B, Grade::A));
     let status = bench.fence(&["status", "pg1", "--json"]).expect_code(0).report();
     assert_eq!((status.state, status.grade, status.is_off()), (NodeState::Off, Grade::B, false));
-    let bench = Bench::default().node("pg1", r#"[["power"]]"#).agent("power", "10s", HONEST).config("grade = \"AA\"");
+    let bench = Bench::default().node("pg1", r#"[["power"]]"#).agent("power", "10s", HONEST).proving("AA");
     let said = bench.fence(&["check"]).expect_code(2);
     assert!(said.stderr.contains("devices.power.grade: \"AA\": expected a grade"), "{}", said.stderr);
+}
+
+#[test]
+fn what_the_levels_could_prove_is_told_without_asking_a_device() {
+    let bench = Bench::default()
+        .node("pg1", r#"[["power", "fabric"], ["power"]]"#)
+        .node("pg2", r#"[["fabric"]]"#)
+        .agent("power", "10s", HONEST)
+        .agent("fabric", "10s", HONEST)
+        .proving("C");
+    let said = bench.fence(&["nodes"]).expect_code(1).stdout;
+    let expected = "pg1 could be proven off\n  level 1: power (A), fabric (C): grade C, watchdog elapsed, with recorded proof that it was armed; B is required\n  \
+                    level 2: power (A): grade A, power off, read back\npg2 could NOT be proven off well enough\n  \
+                    level 1: fabric (C): grade C, watchdog elapsed, with recorded proof that it was armed; B is required\n";
+    assert_eq!(said, expected);
+    let said = bench.fence(&["nodes", "--require", "A", "--json"]).expect_code(1).stdout;
+    let report: bc_model::fencing::ReachReport = serde_json::from_str(&said).unwrap();
+    let enough: Vec<(&str, bool)> = report.nodes.iter().map(|node| (node.node.as_str(), node.enough)).collect();
+    assert_eq!(enough, [("pg1", true), ("pg2", false)]);
+    assert_eq!(report.nodes[0].levels[0].required, Grade::A);
+    assert_eq!((bench.requests("power"), bench.requests("fabric")), (String::new(), String::new()));
+}
+
+#[test]
+fn a_token_that_is_raised_again_is_no_news() {
+    let bench = Bench::default().node("pg2", r#"[["power"]]"#).agent("power", "10s", HONEST);
+    for _ in 0..2 {
+        bench.fence(&["token", "pg2", "--raise", &token("5/18/promoted")]).expect_code(0);
+    }
+    let said = bench.fence(&["history", "--json"]).expect_code(0).stdout;
+    assert_eq!(said.matches("\"kind\":\"token\"").count(), 1, "{said}");
+    let report: bc_model::fencing::TokenReport =
+        serde_json::from_str(&bench.fence(&["token", "--json"]).expect_code(0).stdout).unwrap();
+    assert_eq!(report.highest(7446).map(bc_model::fencing::Token::rank), Some((5, 18)));
+    bench.fence(&["token", "pg2", "--raise", &token("5/17/late")]).expect_code(3);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::Verdict;
 use crate::history::{Event, History, Phase};
 
 /// Host, fact, and what it must be at home. Read from the hosts themselves, see [`crate::site`].
-pub(crate) const AT_HOME: [(&str, &str, &str); 9] = [
+pub(crate) const AT_HOME: [(&str, &str, &str); 11] = [
     ("pg1", "in recovery", "f"),
     ("pg2", "in recovery", "t"),
     ("pg1", "standbys", "pg2 streaming"),
@@ -14,6 +14,8 @@ pub(crate) const AT_HOME: [(&str, &str, &str); 9] = [
     ("go1", "holds the VIP", "yes"),
     ("go2", "holds the VIP", "no"),
     ("go2", "standbyd-pull.timer", "active"),
+    ("go1", "maintenance mode", "off"),
+    ("go2", "artifacts of lost runs", "0"),
 ];
 
 pub(super) fn check(history: &History) -> Verdict {
@@ -26,7 +28,7 @@ pub(super) fn check(history: &History) -> Verdict {
         }
     }
     if missing.is_empty() {
-        Verdict::Held("pg1 is primary, pg2 streams from it, go1 serves and has the VIP, go2 pulls".to_owned())
+        Verdict::Held("pg1 is primary, pg2 streams from it, go1 serves at work and has the VIP, go2 pulls".to_owned())
     } else {
         Verdict::Unknown(format!("not read after failback: {}", missing.join(", ")))
     }

@@ -75,6 +75,7 @@ impl Drill {
     async fn fail(&mut self, fault: FaultKind) -> Result<String> {
         let site = self.site()?;
         let hosts = PRIMARIES.iter().map(|name| site.host(name)).collect::<Result<Vec<_>>>()?;
+        site.leave_artifacts_of_a_lost_run("go2").await?;
         let began = Moment::now();
         try_join_all(hosts.iter().map(|host| async move {
             match fault {

@@ -15,7 +15,24 @@ use crate::ranges::Ranges;
 const LIMIT: Duration = Duration::from_secs(20);
 const SHARED_FILES: &str = "/etc/go/cruise-config.xml /etc/go/cipher.aes /var/lib/go-server/plugins/external/*.jar";
 
+/// GoCD's account of its mode, asked for with the token of the host.
+const MAINTENANCE: &str = "printf 'header = \"Authorization: bearer %s\"\\n' \"$(cat /etc/bcctl/gocd-token)\" | \
+    curl -qfsS -K - -H 'Accept: application/vnd.go.cd.v1+json' http://127.0.0.1:8153/go/api/admin/maintenance_mode/info";
+/// The artifacts of a run that no database knows: its counter is out of reach.
+const LOST_RUN: &str = "/var/lib/go-server/artifacts/pipelines/heartbeat/1000000";
+
 impl Site {
+    /// Leaves artifacts on `host` of a run that its database has lost, as a shared or copied store may hold them.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub(crate) async fn leave_artifacts_of_a_lost_run(&self, host: &str) -> Result<()> {
+        let output = format!("{LOST_RUN}/beat/1/tick/cruise-output");
+        let leave = format!("runuser -u go -- sh -c 'mkdir -p {output} && echo lost >{output}/console.log'");
+        self.host(host)?.ask(&Exec::shell(&leave), LIMIT).await?;
+        Ok(())
+    }
+
     /// Runs SQL on the PostgreSQL server of `host` as its administrator; rows by lines, columns by `|`.
     ///
     /// # Errors
@@ -93,6 +110,15 @@ impl Site {
                 let addresses = machine.ask(&Exec::new(["ip", "-o", "-4", "address", "show"]), LIMIT).await?;
                 let wanted = format!(" {}/", self.vip());
                 Ok(if addresses.contains(&wanted) { "yes" } else { "no" }.to_owned())
+            }
+            "maintenance mode" => {
+                let info = machine.ask(&Exec::shell(MAINTENANCE), LIMIT).await?;
+                let info: serde_json::Value = serde_json::from_str(&info).context("GoCD's maintenance mode")?;
+                let on = info["is_maintenance_mode"].as_bool().context("GoCD does not say its mode")?;
+                Ok(if on { "on" } else { "off" }.to_owned())
+            }
+            "artifacts of lost runs" => {
+                machine.ask(&Exec::shell(&format!("ls -d {LOST_RUN} 2>/dev/null | wc -l")), LIMIT).await
             }
             _ => anyhow::bail!("nobody knows how to read {fact:?}"),
         }

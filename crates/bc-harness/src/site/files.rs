@@ -23,6 +23,7 @@ bin-directory = "/usr/lib/postgresql/15/bin"
 primary = "go1"
 standby = "go2"
 service = "go-server.service"
+api-token-file = "/etc/bcctl/gocd-token"
 
 [fencing]
 config = "/etc/fence/fence.toml"
@@ -39,7 +40,7 @@ pub(super) fn fence() -> String {
         let _ = writeln!(
             text,
             "[nodes.{host}]\nlevels = [[\"{host}-power\"]]\n\n[devices.{host}-power]\nagent = \"exec\"\n\
-             command = \"/usr/sbin/fence_drill\"\ntimeout = \"15s\"\n[devices.{host}-power.options]\nplug = \"{host}\"\n"
+             command = \"/usr/sbin/fence_drill\"\ntimeout = \"15s\"\ngrade = \"A\"\n[devices.{host}-power.options]\nplug = \"{host}\"\n"
         );
     }
     text

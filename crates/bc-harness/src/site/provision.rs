@@ -122,6 +122,14 @@ impl Site {
             }
         })
         .await?;
+        let grant =
+            Exec::new(["runuser", "-u", "go", "--", "gocd-standin", "grant"]).stdin(self.secrets.gocd_token.clone());
+        go1.ask(&grant, LIMIT).await?;
+        let put = Exec::shell(
+            "mkdir -p /etc/bcctl && umask 077 && cat >/etc/bcctl/gocd-token && chown go: /etc/bcctl/gocd-token",
+        )
+        .stdin(self.secrets.gocd_token.clone() + "\n");
+        try_join!(go1.ask(&put, LIMIT), go2.ask(&put, LIMIT))?;
         let vip = format!("{}/24", self.vip());
         go1.ask(&Exec::new(["vipd", "assign", &vip, "--dev", "eth0"]), LIMIT).await?;
         go2.ask(&Exec::new(["systemctl", "enable", "--now", "standbyd-pull.timer"]), LIMIT).await?;

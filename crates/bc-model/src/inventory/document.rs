@@ -121,6 +121,12 @@ fn problem(inventory: &Inventory) -> Option<(String, String)> {
                         "both `service` and `commands`; expected one of them".into(),
                     ));
                 }
+                Some((None, Some(commands))) if section == "postgresql" && commands.start_in_maintenance.is_some() => {
+                    return Some((
+                        format!("{section}.on.{host}.commands.start-in-maintenance"),
+                        "maintenance mode is GoCD's; PostgreSQL has none".into(),
+                    ));
+                }
                 Some((Some(_), None) | (None, Some(_))) => {}
                 _ if common.is_some() => {}
                 _ => {
@@ -154,6 +160,24 @@ fn problem(inventory: &Inventory) -> Option<(String, String)> {
     paths.extend(postgresql.config_directory.iter().map(|path| ("postgresql.config-directory", path)));
     paths.extend(postgresql.archive.iter().map(|archive| ("postgresql.archive.directory", &archive.directory)));
     paths.extend(postgresql.archive.iter().map(|archive| ("postgresql.archive.program", &archive.program)));
+    let servers = [&gocd.primary, &gocd.standby].map(|host| (host, inventory.gocd_server(host)));
+    let without = servers.iter().filter(|(_, server)| server.api_token_file.is_none()).map(|(host, _)| host);
+    if let [host] = without.collect::<Vec<_>>().as_slice() {
+        let problem = format!("{host} has none, and the other GoCD host has one; expected one on both, or on none");
+        return Some((format!("gocd.on.{host}.api-token-file"), problem));
+    }
+    if gocd.database.is_empty() || !gocd.database.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)) {
+        return Some(("gocd.database".into(), format!("`{}`: expected letters, digits, `_` and `-`", gocd.database)));
+    }
+    for (_, server) in &servers {
+        let own =
+            [("gocd.api-token-file", server.api_token_file), ("gocd.artifacts-directory", server.artifacts_directory)];
+        for (key, path) in own {
+            if let Some(path) = path.filter(|path| !path.starts_with('/') || path.chars().any(char::is_control)) {
+                return Some((key.into(), format!("`{path}`: expected an absolute path")));
+            }
+        }
+    }
     for (key, path) in paths {
         // Paths become part of PostgreSQL's own settings, which the server hands to a shell.
         if path.chars().any(|c| c.is_control() || "'\"\\$`%".contains(c)) {

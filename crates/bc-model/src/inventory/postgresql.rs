@@ -179,6 +179,8 @@ impl TryFrom<Written> for Postgresql {
         if written.cluster.is_some() && written.layout != Layout::Debian {
             return Err("`cluster` is for layout = \"debian\" only".to_owned());
         }
+        let auth = written.replication_auth.unwrap_or_else(|| version.password_auth().to_owned());
+        check_auth(&auth, version)?;
         let preset = preset(written.layout, version, written.cluster.as_deref().unwrap_or("main"));
         let missing = |key: &str| format!("missing field `{key}`, or a `layout` that says it: \"debian\" or \"pgdg\"");
         let (data, bin, config, service) = match preset {
@@ -200,13 +202,30 @@ impl TryFrom<Written> for Postgresql {
             port: written.port,
             socket_directory: written.socket_directory,
             replication_user: written.replication_user,
-            replication_auth: written.replication_auth.unwrap_or_else(|| version.password_auth().to_owned()),
+            replication_auth: auth,
             replication_options: written.replication_options,
             synchronous: written.synchronous,
             archive: written.archive,
             on: written.on,
         })
     }
+}
+
+/// The ways to prove oneself that a standby can use. It goes into `pg_hba.conf` as it stands, and a server does not start with a line
+/// there that it cannot read.
+const AUTH: [&str; 11] =
+    ["scram-sha-256", "md5", "password", "cert", "gss", "ldap", "radius", "pam", "ident", "oauth", "trust"];
+
+fn check_auth(auth: &str, version: Version) -> Result<(), String> {
+    // Options may follow, as in `cert clientcert=verify-full`.
+    let method = auth.split(' ').next().unwrap_or_default();
+    if !AUTH.contains(&method) || auth.contains('\n') {
+        return Err(format!("`replication-auth`: {auth:?} is not known here; expected one of {}", AUTH.join(", ")));
+    }
+    if method == "scram-sha-256" && !version.has_scram() {
+        return Err(format!("`replication-auth`: PostgreSQL {version} has no scram-sha-256; expected md5"));
+    }
+    Ok(())
 }
 
 fn postgres() -> String {

@@ -109,6 +109,30 @@ fn values_out_of_shape_say_what_was_expected() {
 }
 
 #[test]
+fn both_gocd_hosts_have_an_access_token_or_none_has() {
+    const TOKEN: &str = "api-token-file = \"/etc/bcctl/gocd-token\"";
+    let of = |to: &str| Inventory::parse("bc.toml", &EXAMPLE.replacen(TOKEN, to, 1));
+    let inventory = of(TOKEN).expect("the example");
+    assert_eq!(inventory.gocd_server("go2").api_token_file, Some("/etc/bcctl/gocd-token"));
+    assert_eq!(of("").expect("none").gocd_server("go1").api_token_file, None);
+    let both = "on = { go1 = { api-token-file = \"/a\" }, go2 = { api-token-file = \"/b\" } }";
+    assert_eq!(of(both).expect("both").gocd_server("go2").api_token_file, Some("/b"));
+    let one = error(TOKEN, "on = { go1 = { api-token-file = \"/a\" } }");
+    assert!(one.contains("gocd.on.go2.api-token-file: go2 has none"), "{one}");
+    assert!(
+        error(TOKEN, "api-token-file = \"token\"").contains("gocd.api-token-file: `token`: expected an absolute path")
+    );
+}
+
+#[test]
+fn what_is_gocds_alone_is_refused_for_postgresql_and_names_are_names() {
+    let commands = "[postgresql.on.pg2]\ncommands = { start = \"a\", stop = \"b\", status = \"c\", start-in-maintenance = \"d\" }\n[gocd]";
+    assert!(error("[gocd]", commands).contains("commands.start-in-maintenance: maintenance mode is GoCD's"));
+    assert!(error("port = 8153", "port = 8153\ndatabase = \"a;b\"").contains("gocd.database: `a;b`"));
+    assert!(error("port = 8153", "port = 8153\nartifacts-directory = \"artifacts\"").contains("absolute path"));
+}
+
+#[test]
 fn a_pair_without_a_service_is_refused() {
     assert!(error("service = \"go-server.service\"", "").contains("gocd: no service for go1"));
 }
@@ -166,4 +190,22 @@ fn what_no_layout_and_no_path_says_has_to_be_written() {
     assert!(error("version = '15'\nlayout = 'pgdg'\ncluster = 'main'").contains("`cluster` is for"));
     let error = error("version = '15'\nlayout = 'pgdg'\narchive = { directory = '/share/$HOME' }");
     assert!(error.contains("postgresql.archive.directory: `/share/$HOME`"), "{error}");
+}
+
+#[test]
+fn a_way_to_prove_oneself_is_one_that_the_server_can_read() {
+    let parse = |more: &str| Inventory::parse("bc.toml", &format!("{SMALL}layout = 'debian'\n{more}"));
+    let auth =
+        |more: &str| parse(more).map(|inventory| inventory.postgresql.replication_auth).map_err(|e| e.to_string());
+    assert_eq!(auth("version = '15'").as_deref(), Ok("scram-sha-256"));
+    assert_eq!(auth("version = '9.6'").as_deref(), Ok("md5"));
+    assert_eq!(auth("version = '15'\nreplication-auth = 'cert map=x'").as_deref(), Ok("cert map=x"));
+    for (more, words) in [
+        ("version = '15'\nreplication-auth = 'scram-sha256'", "\"scram-sha256\" is not known here"),
+        ("version = '15'\nreplication-auth = \"md5\\nhost all\"", "is not known here"),
+        ("version = '9.6'\nreplication-auth = 'scram-sha-256'", "PostgreSQL 9.6 has no scram-sha-256"),
+    ] {
+        let error = auth(more).expect_err(more);
+        assert!(error.contains(words), "{error}");
+    }
 }

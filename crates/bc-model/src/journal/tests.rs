@@ -15,6 +15,7 @@ fn planned() -> Event {
         words: format!("do {id}"),
         host: "pg2".into(),
         point_of_no_return,
+        beside: false,
     };
     Event::Planned {
         schema: SCHEMA,

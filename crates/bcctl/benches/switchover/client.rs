@@ -1,10 +1,12 @@
 //! One writer: one row per commit, every acknowledged id with its time. It speaks just enough of PostgreSQL's protocol
 //! (message formats: PostgreSQL documentation, "Frontend/Backend Protocol") to start a statement within a millisecond.
 
+#![allow(dead_code, reason = "each bench uses its own part")]
+
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -74,39 +76,81 @@ pub(crate) struct Ack {
     pub(crate) at: Instant,
 }
 
+/// What a writer is told, and what it says of itself.
+#[derive(Default)]
+struct Control {
+    stop: AtomicBool,
+    /// [`WRITES`], [`HELD`] or [`RESTS`].
+    rest: AtomicU8,
+    acknowledged: AtomicU64,
+}
+
+const WRITES: u8 = 0;
+const HELD: u8 = 1;
+const RESTS: u8 = 2;
+
 /// A client that writes all the time.
 pub(crate) struct Writer {
-    stop: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicU64>,
+    control: Arc<Control>,
     thread: JoinHandle<Vec<Ack>>,
 }
 
 impl Writer {
     /// Starts it; `load` more clients write beside it and are not measured.
     pub(crate) fn start(ports: [u16; 2]) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let acknowledged = Arc::new(AtomicU64::new(0));
-        let (ends, count) = (Arc::clone(&stop), Arc::clone(&acknowledged));
-        let thread = std::thread::spawn(move || write(ports, &ends, &count));
-        Self { stop, acknowledged, thread }
+        let control = Arc::new(Control::default());
+        let told = Arc::clone(&control);
+        let thread = std::thread::spawn(move || write(ports, &told));
+        Self { control, thread }
+    }
+
+    /// Stops it for a while, as an application that is shut down: when this returns it has no connection.
+    pub(crate) fn hold(&self) {
+        self.control.rest.store(HELD, Ordering::Relaxed);
+        while self.control.rest.load(Ordering::Relaxed) != RESTS && !self.thread.is_finished() {
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Starts it again.
+    pub(crate) fn release(&self) {
+        self.control.rest.store(WRITES, Ordering::Relaxed);
+    }
+
+    /// Waits until it has written `more` rows.
+    pub(crate) fn wait_for(&self, more: u64) -> anyhow::Result<()> {
+        let wanted = self.acknowledged() + more;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.acknowledged() < wanted {
+            anyhow::ensure!(Instant::now() < deadline, "the client writes nothing");
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
     }
 
     /// How many rows have been acknowledged.
     pub(crate) fn acknowledged(&self) -> u64 {
-        self.acknowledged.load(Ordering::Relaxed)
+        self.control.acknowledged.load(Ordering::Relaxed)
     }
 
     /// Stops it: everything that was acknowledged, in order.
     pub(crate) fn stop(self) -> Vec<Ack> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.control.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_default()
     }
 }
 
-fn write(ports: [u16; 2], stop: &AtomicBool, count: &AtomicU64) -> Vec<Ack> {
+fn write(ports: [u16; 2], control: &Control) -> Vec<Ack> {
     let mut acks = Vec::new();
     let (mut id, mut server, mut connection) = (0, 0, None);
-    while !stop.load(Ordering::Relaxed) {
+    while !control.stop.load(Ordering::Relaxed) {
+        if control.rest.load(Ordering::Relaxed) != WRITES {
+            connection = None;
+            // Released in between, it goes on.
+            let _ = control.rest.compare_exchange(HELD, RESTS, Ordering::Relaxed, Ordering::Relaxed);
+            std::thread::sleep(PAUSE);
+            continue;
+        }
         let attempt = match &mut connection {
             Some(open) => {
                 id += 1;
@@ -123,7 +167,7 @@ fn write(ports: [u16; 2], stop: &AtomicBool, count: &AtomicU64) -> Vec<Ack> {
         match attempt {
             Ok(()) => {
                 acks.push(Ack { id, server, at: Instant::now() });
-                count.fetch_add(1, Ordering::Relaxed);
+                control.acknowledged.fetch_add(1, Ordering::Relaxed);
             }
             // Down, on its way down, or a standby: the other one is tried, and so on in turn.
             Err(_) => {

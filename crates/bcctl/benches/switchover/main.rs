@@ -7,18 +7,19 @@
 #![expect(clippy::expect_used, reason = "what the tests' site cannot set up ends the bench")]
 
 mod client;
+mod figures;
 mod ours;
 mod pair;
 mod peers;
 #[path = "../../tests/site/mod.rs"]
 mod site;
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use client::{Ack, Connection, Writer};
+use client::{Connection, Writer};
+use figures::{gaps, lost, median, quantity};
 use pair::{Pair, settle};
 
 /// What one tool has shown.
@@ -77,14 +78,7 @@ fn measure(pair: &mut impl Pair, runs: usize) -> Result<Shown> {
     let mut commands = Vec::new();
     for _ in 0..runs {
         let from = settle(ports)?;
-        let written = writer.acknowledged();
-        let deadline = Instant::now() + std::time::Duration::from_secs(20);
-        while writer.acknowledged() < written + 200 {
-            if Instant::now() > deadline {
-                bail!("the client writes nothing");
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
+        writer.wait_for(200)?;
         let start = Instant::now();
         pair.switch(1 - from)?;
         commands.push(start.elapsed().as_secs_f64());
@@ -95,36 +89,11 @@ fn measure(pair: &mut impl Pair, runs: usize) -> Result<Shown> {
     }
     let acks = writer.stop();
     let last = settle(ports)?;
-    let kept = Connection::open(ports[last])?.query("SELECT string_agg(id::text, ',') FROM bench")?.unwrap_or_default();
-    let kept: BTreeSet<u64> = kept.split(',').filter_map(|id| id.parse().ok()).collect();
-    let lost = acks.iter().filter(|ack| !kept.contains(&ack.id)).count();
+    let lost = lost(&acks, ports[last])?;
     Ok(Shown { name: pair.name(), gaps: gaps(&acks), commands, acknowledged: acks.len(), lost })
 }
 
-/// The pauses at which the server changed.
-fn gaps(acks: &[Ack]) -> Vec<f64> {
-    acks.windows(2)
-        .filter(|pair| pair[0].server != pair[1].server)
-        .map(|pair| pair[1].at.duration_since(pair[0].at).as_secs_f64())
-        .collect()
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    match sorted.len() {
-        0 => f64::NAN,
-        count if count % 2 == 1 => sorted[count / 2],
-        count => f64::midpoint(sorted[count / 2 - 1], sorted[count / 2]),
-    }
-}
-
 fn row(shown: &Shown, ours: Option<&Shown>) {
-    let quantity = |values: &[f64]| {
-        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = values.iter().copied().fold(0.0, f64::max);
-        format!("{:.3} s ({least:.3} … {most:.3})", median(values))
-    };
     let ratio = ours.map_or(String::new(), |ours| {
         format!(
             "; bcctl/this: gap {:.2}, command {:.2}",

@@ -1,5 +1,7 @@
 //! bcctl over a real sshd; GoCD, the VIP and the configuration files are stand-ins that take no time.
 
+#![allow(dead_code, reason = "each bench uses its own part")]
+
 use anyhow::{Result, bail};
 
 use crate::pair::Pair;
@@ -15,6 +17,24 @@ impl Ours {
     pub(crate) fn start(verbose: bool) -> Self {
         Self { site: Site::over_ssh(), verbose }
     }
+
+    /// The site itself, for what is done to it by hand.
+    pub(crate) fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Runs bcctl to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<()> {
+        let output = self.site.bcctl(arguments).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if self.verbose {
+            eprintln!("{said}{}", self.site.journals().last().map(String::as_str).unwrap_or_default());
+        }
+        if !output.status.success() {
+            bail!("bcctl {} ended with {}: {said}", arguments.join(" "), output.status);
+        }
+        Ok(())
+    }
 }
 
 impl Pair for Ours {
@@ -27,14 +47,6 @@ impl Pair for Ours {
     }
 
     fn switch(&mut self, _: usize) -> Result<()> {
-        let output = self.site.bcctl(&["switchover", "--yes"]).output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        if self.verbose {
-            eprintln!("{said}{}", self.site.journals().last().map(String::as_str).unwrap_or_default());
-        }
-        if !output.status.success() {
-            bail!("bcctl ended with {}: {said}", output.status);
-        }
-        Ok(())
+        self.run(&["switchover", "--yes"])
     }
 }

@@ -1,5 +1,7 @@
 //! What the bench knows of a pair of servers, whoever moves the primary role between them.
 
+#![allow(dead_code, reason = "each bench uses its own part")]
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

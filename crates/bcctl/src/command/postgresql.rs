@@ -17,17 +17,36 @@ pub(crate) fn slot(host: &str) -> String {
     host.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
-/// A program of the server on `host`, run as its owner.
+/// The path of a program of the server on `host`, quoted.
 pub(crate) fn program(inventory: &Inventory, host: &str, name: &str) -> String {
-    let directory = inventory.server(host).bin_directory;
-    format!("runuser -u {} -- {}", quote(&inventory.postgresql.os_user), quote(&format!("{directory}/{name}")))
+    quote(&format!("{}/{name}", inventory.server(host).bin_directory))
 }
 
-/// `psql` on `host`, without the statements.
-pub(crate) fn psql(inventory: &Inventory, host: &str) -> String {
+/// `psql` on `host`, without the statements; for a script that the owner runs.
+pub(crate) fn owners_psql(inventory: &Inventory, host: &str) -> String {
+    owners_psql_in(inventory, host, "postgres")
+}
+
+/// The same in `database`.
+fn owners_psql_in(inventory: &Inventory, host: &str, database: &str) -> String {
     let server = inventory.server(host);
     let socket = server.socket_directory.map(|path| format!(" -h {}", quote(path))).unwrap_or_default();
-    format!("{} -XAtq -v ON_ERROR_STOP=1{socket} -p {} -d postgres", program(inventory, host, "psql"), server.port)
+    format!(
+        "{} -XAtq -v ON_ERROR_STOP=1{socket} -p {} -d {}",
+        program(inventory, host, "psql"),
+        server.port,
+        quote(database)
+    )
+}
+
+/// The same, for a script that the login runs.
+pub(crate) fn psql(inventory: &Inventory, host: &str) -> String {
+    as_owner(inventory, &owners_psql(inventory, host))
+}
+
+/// The same in `database`.
+pub(super) fn psql_in(inventory: &Inventory, host: &str, database: &str) -> String {
+    as_owner(inventory, &owners_psql_in(inventory, host, database))
 }
 
 /// One or more statements on `host`, each in a transaction of its own; `{name}` stands for a fact of that name.
@@ -78,6 +97,14 @@ pub(crate) fn as_owner(inventory: &Inventory, script: &str) -> String {
     format!("runuser -u {} -- {script}", quote(&inventory.postgresql.os_user))
 }
 
+/// A script as the owner of the server on `host`: what lies in its data directory is nobody else's to touch, least of all
+/// root's, whom a link there could lead anywhere. `$1` is the first of `facts`.
+pub(super) fn owned(inventory: &Inventory, host: &str, script: &str, facts: &[&str]) -> Command {
+    let arguments: String = facts.iter().map(|fact| format!(" \"${{{fact}}}\"")).collect();
+    let name = if facts.is_empty() { "" } else { " sh" };
+    Command::on(host, as_owner(inventory, &format!("sh -c {}{name}{arguments}", quote(script))))
+}
+
 /// Starts the server on `host`.
 pub(crate) fn start(inventory: &Inventory, host: &str) -> Command {
     Command::on(host, service::start(&inventory.server(host).service))
@@ -88,39 +115,48 @@ pub(crate) fn stop(inventory: &Inventory, host: &str) -> Command {
     Command::on(host, service::stop(&inventory.server(host).service))
 }
 
-/// Whether no server runs on `host`.
-pub(crate) fn stopped(inventory: &Inventory, host: &str) -> Check {
-    Check::succeeds(Command::on(host, not_running(inventory, host)))
+/// Waits while the server on `host` is on its way down; not for one that serves, or is down.
+pub(crate) fn let_it_stop(inventory: &Inventory, host: &str) -> Command {
+    let (down, serves) = (while_down(inventory, host, "true", &[]).script, psql(inventory, host));
+    Command::on(
+        host,
+        format!("until {{ {down}; }} 2>/dev/null || {serves} -c 'SELECT 1' >/dev/null 2>&1; do sleep 0.2; done"),
+    )
 }
 
-fn not_running(inventory: &Inventory, host: &str) -> String {
+/// Whether no server runs on `host`.
+pub(crate) fn stopped(inventory: &Inventory, host: &str) -> Check {
+    Check::succeeds(while_down(inventory, host, "true", &[]))
+}
+
+/// `script`, as the owner, if no server runs on `host`.
+pub(super) fn while_down(inventory: &Inventory, host: &str, script: &str, facts: &[&str]) -> Command {
     let server = inventory.server(host);
     let pid = quote(&format!("{}/postmaster.pid", server.data_directory));
-    // A pid file may be left over from a power cut; then its process is gone, or is another program.
-    format!(
-        "! {{ {}; }} && {{ pid=$(head -n 1 {pid} 2>/dev/null); [ -z \"$pid\" ] || \
-         ! grep -qs postgres \"/proc/$pid/comm\" || {{ echo \"postmaster $pid runs\" >&2; false; }}; }}",
-        service::may_run(&server.service)
-    )
+    // A pid file may be left over from a power cut; then its process is gone, or is another program. Only its owner is sure
+    // to see the process.
+    let script = format!(
+        "pid=$(head -n 1 {pid} 2>/dev/null); if [ -n \"$pid\" ] && grep -qs postgres \"/proc/$pid/comm\"; then \
+         echo \"postmaster $pid runs\" >&2; exit 1; fi; {script}"
+    );
+    let script = owned(inventory, host, &script, facts).script;
+    Command::on(host, format!("! {{ {}; }} && {script}", service::may_run(&server.service)))
 }
 
 /// Whether the server on `host` was shut down cleanly: facts `checkpoint` (of the shutdown) and `timeline`.
 pub(crate) fn shut_down(inventory: &Inventory, host: &str) -> Check {
-    Check::succeeds(Command::on(host, format!("{} && {}", not_running(inventory, host), control(inventory, host, "1"))))
+    Check::succeeds(while_down(inventory, host, &control(inventory, host, "1"), &[]))
 }
 
 /// Whether the server on `host` is still shut down as it was: nothing has run on its data since.
 pub(crate) fn still_shut_down(inventory: &Inventory, host: &str) -> Check {
-    let control = control(inventory, host, "c == want");
-    Check::succeeds(Command::on(
-        host,
-        format!("{} && want=\"${{checkpoint}}\" && {control}", not_running(inventory, host)),
-    ))
+    let script = format!("want=$1; {}", control(inventory, host, "c == want"));
+    Check::succeeds(while_down(inventory, host, &script, &["checkpoint"]))
 }
 
 fn control(inventory: &Inventory, host: &str, and: &str) -> String {
     let server = inventory.server(host);
-    let program = quote(&format!("{}/pg_controldata", server.bin_directory));
+    let program = program(inventory, host, "pg_controldata");
     let want = if and == "1" { "" } else { "-v want=\"$want\" " };
     format!(
         "{program} {} | awk -F': *' {want}'/^Database cluster state/ {{ s = $2 }} /^Latest checkpoint location/ {{ c = $2 }} \
@@ -186,7 +222,7 @@ pub(crate) fn primary(inventory: &Inventory, host: &str) -> Check {
 pub(crate) fn promote(inventory: &Inventory, host: &str) -> Command {
     let ctl = |options: &str| {
         let data = quote(inventory.server(host).data_directory);
-        format!("{} -D {data} {options}promote", program(inventory, host, "pg_ctl"))
+        as_owner(inventory, &format!("{} -D {data} {options}promote", program(inventory, host, "pg_ctl")))
     };
     let ready =
         format!("pg_is_in_recovery() AND {} >= '{{replayed}}'::pg_lsn", inventory.postgresql.version.wal().last_replay);
@@ -248,7 +284,7 @@ pub(crate) fn settle(inventory: &Inventory, host: &str, peer: &str, reserve: boo
     if inventory.postgresql.version.marker() == Marker::RecoveryConf {
         // What a promotion leaves of it would, renamed back by a well-meaning hand, make this server a standby again.
         let done = format!("{}/recovery.done", inventory.server(host).data_directory);
-        commands.push(Command::on(host, format!("rm -f {}", quote(&done))));
+        commands.push(owned(inventory, host, &format!("rm -f {}", quote(&done)), &[]));
     }
     commands
 }

@@ -9,7 +9,7 @@
 
 use bc_model::inventory::Inventory;
 
-use super::postgresql::{conninfo, program};
+use super::postgresql::{conninfo, owned, program};
 use super::reseed::{Directories, directories};
 use super::{Command, quote, standby};
 use crate::judge::Check;
@@ -54,7 +54,7 @@ pub(crate) fn attempt(inventory: &Inventory, host: &str, source: &str, operation
          mv -T {aside} {old}\n\
          sync \"$(dirname {old})\"",
         // pg_rewind does that as well, but not when it only looks.
-        control = quote(&format!("{}/pg_controldata", inventory.server(host).bin_directory)),
+        control = program(inventory, host, "pg_controldata"),
         postgres = program(inventory, host, "postgres"),
         rewind = program(inventory, host, "pg_rewind"),
         server = quote(&server),
@@ -62,17 +62,15 @@ pub(crate) fn attempt(inventory: &Inventory, host: &str, source: &str, operation
     );
     let script =
         format!("setsid -w flock {lock} sh -c {} >{log} 2>&1 || {{ tail -n 3 {log} >&2; false; }}", quote(&job));
-    Command::on(host, script)
+    owned(inventory, host, &script, &[])
 }
 
 /// Whether [`attempt`] has come to an end, one way or the other.
 pub(crate) fn attempted(inventory: &Inventory, host: &str, operation: &str) -> Check {
     let Directories { copy, old, .. } = directories(inventory, host, operation);
     let aside = beside(inventory, host, operation);
-    Check::succeeds(Command::on(
-        host,
-        format!(
-            "if [ -e {old} ]; then echo rewound; elif [ -e {aside}/refused ]; then echo \"not rewound, so it is copied: $(cat {aside}/refused)\"; else [ -e {copy} ]; fi"
-        ),
-    ))
+    let script = format!(
+        "if [ -e {old} ]; then echo rewound; elif [ -e {aside}/refused ]; then echo \"not rewound, so it is copied: $(cat {aside}/refused)\"; else [ -e {copy} ]; fi"
+    );
+    Check::succeeds(owned(inventory, host, &script, &[]))
 }

@@ -2,13 +2,18 @@
 
 use bc_model::inventory::{Inventory, Service};
 
-use super::postgresql::{as_owner, condition, literal, psql, sql};
+use super::postgresql::{as_owner, condition, literal, program, psql, sql};
 use super::{Command, quote};
 use crate::judge::Check;
 
 /// Whether the replication role logs in with a password.
 fn needs_password(inventory: &Inventory) -> bool {
     matches!(inventory.postgresql.replication_auth.as_str(), "scram-sha-256" | "md5" | "password")
+}
+
+/// Whether it proves itself by SCRAM, for which the server has to keep the password in that form.
+fn is_scram(inventory: &Inventory) -> bool {
+    inventory.postgresql.replication_auth == "scram-sha-256"
 }
 
 /// Prints the password of the replication role from the owner's password file; nothing else ever holds it.
@@ -40,8 +45,10 @@ pub(crate) fn has_password(inventory: &Inventory, host: &str) -> Check {
 pub(crate) fn role(inventory: &Inventory, host: &str) -> Command {
     let user = &inventory.postgresql.replication_user;
     let name = format!("\"{}\"", user.replace('"', "\"\""));
+    // The way that pg_hba.conf asks for; before 14 a server hashes for md5 by default, and such a hash proves nothing to scram.
+    let hash = if is_scram(inventory) { " SET password_encryption = 'scram-sha-256';" } else { "" };
     let make = format!(
-        "SET log_statement = 'none'; SET log_min_duration_statement = -1; \
+        "SET log_statement = 'none'; SET log_min_duration_statement = -1;{hash} \
          DO $do$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {}) THEN CREATE ROLE {name}; END IF; END $do$; \
          ALTER ROLE {name} LOGIN REPLICATION;",
         literal(user)
@@ -62,7 +69,13 @@ pub(crate) fn role(inventory: &Inventory, host: &str) -> Command {
 
 /// Whether `host` has the role.
 pub(crate) fn has_role(inventory: &Inventory, host: &str) -> Check {
-    let secret = if needs_password(inventory) { " AND rolpassword IS NOT NULL" } else { "" };
+    let secret = if is_scram(inventory) {
+        " AND rolpassword LIKE 'SCRAM-SHA-256$%'"
+    } else if needs_password(inventory) {
+        " AND rolpassword IS NOT NULL"
+    } else {
+        ""
+    };
     let holds = format!(
         "EXISTS (SELECT FROM pg_authid WHERE rolname = {} AND rolcanlogin AND rolreplication{secret})",
         literal(&inventory.postgresql.replication_user)
@@ -98,6 +111,26 @@ pub(crate) fn uses(inventory: &Inventory, host: &str, settings: &[String], stati
     condition(inventory, host, &holds, &[], "", &[])
 }
 
+/// Whether PostgreSQL can start with the files of `host` as they are now. Asked before a restart: a server that is stopped for a file
+/// that it cannot read stays down.
+pub(crate) fn files_are_good(inventory: &Inventory, host: &str) -> Vec<Check> {
+    let config = quote(inventory.server(host).config_directory);
+    let postgres = as_owner(inventory, &program(inventory, host, "postgres"));
+    let mut checks =
+        vec![Check::succeeds(Command::on(host, format!("{postgres} -D {config} -C max_connections >/dev/null")))];
+    if inventory.postgresql.version.shows_hba_rules() {
+        checks.push(condition(
+            inventory,
+            host,
+            "count(*) = 0",
+            &["'pg_hba.conf, line ' || min(line_number) || ': ' || (array_agg(error ORDER BY line_number))[1]"],
+            " FROM pg_hba_file_rules WHERE error IS NOT NULL",
+            &[],
+        ));
+    }
+    checks
+}
+
 /// Keeps a unit from starting with the machine, and makes systemd read its drop-ins. Nothing is stopped.
 pub(crate) fn disable(service: &Service<'_>, host: &str) -> Option<Command> {
     let Service::Systemd(unit) = service else { return None };
@@ -121,6 +154,27 @@ pub(crate) fn disabled(service: &Service<'_>, host: &str) -> Option<Check> {
              case $(systemctl show --property=UnitFileState --value {unit}) in enabled*) echo {unit} is enabled >&2; false;; esac"
         ),
     )))
+}
+
+/// The timer that pulls GoCD's configuration.
+const PULL: &str = "standbyd-pull.timer";
+
+/// Whether `host` pulls every minute; nothing where standbyd brings no timer.
+pub(crate) fn pulls(host: &str) -> Check {
+    Check::succeeds(Command::on(
+        host,
+        format!("systemctl is-enabled -q {PULL} 2>/dev/null && systemctl is-active -q {PULL}"),
+    ))
+}
+
+/// Lets `host` pull every minute. The service looks first whether GoCD runs there, and then it does nothing.
+pub(crate) fn pull_every_minute(host: &str) -> Command {
+    Command::on(host, format!("systemctl enable --now {PULL}"))
+}
+
+/// Whether `host` has the timer.
+pub(crate) fn has_timer(host: &str) -> Command {
+    Command::on(host, format!("[ \"$(systemctl show --property=LoadState --value {PULL} 2>/dev/null)\" = loaded ]"))
 }
 
 /// Whether the archive is there and can be written by the owner of the server on `host`.

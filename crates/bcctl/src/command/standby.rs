@@ -3,7 +3,7 @@
 use bc_model::inventory::Inventory;
 use bc_model::version::Marker;
 
-use super::postgresql::{as_owner, conninfo, literal, slot, sql};
+use super::postgresql::{conninfo, literal, owned, slot, sql};
 use super::{Command, quote};
 use crate::judge::Check;
 
@@ -54,25 +54,27 @@ pub(crate) fn arm(inventory: &Inventory, host: &str, peer: &str) -> Vec<Command>
         Marker::StandbySignal => {
             let statements: Vec<String> =
                 settings.iter().map(|setting| format!("ALTER SYSTEM SET {setting}")).collect();
-            let touch = format!("{} && sync {marker} {data}", as_owner(inventory, &format!("touch {marker}")));
-            vec![sql(inventory, host, &statements, &[]), Command::on(host, touch)]
+            let touch = format!("touch {marker} && sync {marker} {data}");
+            vec![sql(inventory, host, &statements, &[]), owned(inventory, host, &touch, &[])]
         }
-        Marker::RecoveryConf => vec![Command::on(host, write_recovery_conf(inventory, host, peer, &data))],
+        Marker::RecoveryConf => {
+            vec![owned(inventory, host, &write_recovery_conf(inventory, host, peer, &data), &[])]
+        }
     }
 }
 
 /// Makes the server on `host`, which does not run, a standby of `peer` from its next start on.
 pub(crate) fn arm_stopped(inventory: &Inventory, host: &str, peer: &str) -> Command {
     let (data, _) = marker(inventory, host);
-    Command::on(host, format!("set -e\n{}sync {data}/* {data}", mark_copy(inventory, host, peer, &data)))
+    let script = format!("set -e\n{}sync {data}/* {data}", mark_copy(inventory, host, peer, &data));
+    owned(inventory, host, &script, &[])
 }
 
 /// Writes `recovery.conf` into `data` (quoted) in one rename.
 fn write_recovery_conf(inventory: &Inventory, host: &str, peer: &str, data: &str) -> String {
     let lines: String = follow_settings(inventory, host, peer).iter().map(|line| format!(" {}", quote(line))).collect();
-    let owner = quote(&inventory.postgresql.os_user);
     format!(
-        "printf '%s\\n'{lines} >{data}/recovery.conf.bcctl && chown {owner}: {data}/recovery.conf.bcctl && chmod 0600 {data}/recovery.conf.bcctl \
+        "printf '%s\\n'{lines} >{data}/recovery.conf.bcctl && chmod 0600 {data}/recovery.conf.bcctl \
          && sync {data}/recovery.conf.bcctl && mv -T {data}/recovery.conf.bcctl {data}/recovery.conf && sync {data}"
     )
 }
@@ -88,25 +90,24 @@ pub(crate) fn armed(inventory: &Inventory, host: &str, peer: &str) -> Check {
         .iter()
         .map(|line| format!(" && grep -qxF {} {file}", quote(line)))
         .collect();
-    Check::succeeds(Command::on(host, format!("[ -e {marker} ]{lines}")))
+    Check::succeeds(owned(inventory, host, &format!("[ -e {marker} ]{lines}"), &[]))
 }
 
 /// Makes the server on `host` a primary again from its next start on. The connection settings may stay: without the
 /// marker they mean nothing.
 pub(crate) fn disarm(inventory: &Inventory, host: &str) -> Command {
     let (data, marker) = marker(inventory, host);
-    Command::on(host, format!("rm -f {marker} && sync {data}"))
+    owned(inventory, host, &format!("rm -f {marker} && sync {data}"), &[])
 }
 
 /// Whether [`disarm`] has been done.
 pub(crate) fn disarmed(inventory: &Inventory, host: &str) -> Check {
     let (_, marker) = marker(inventory, host);
-    Check::succeeds(Command::on(host, format!("[ ! -e {marker} ]")))
+    Check::succeeds(owned(inventory, host, &format!("[ ! -e {marker} ]"), &[]))
 }
 
 /// Lines of shell that make the copy in `data` (quoted) on `host` a standby of `peer`, before its first start.
 pub(super) fn mark_copy(inventory: &Inventory, host: &str, peer: &str, data: &str) -> String {
-    let owner = quote(&inventory.postgresql.os_user);
     let settings = follow_settings(inventory, host, peer);
     let names: String =
         settings.iter().filter_map(|line| line.split_once(' ')).map(|(name, _)| format!("/^{name} *=/d; ")).collect();
@@ -120,15 +121,9 @@ pub(super) fn mark_copy(inventory: &Inventory, host: &str, peer: &str, data: &st
             let lines = quote(&settings.join("\n"));
             tidy + &format!(
                 "printf '%s\\n' {lines} >>{data}/postgresql.auto.conf\n\
-                 touch {data}/standby.signal\n\
-                 chown {owner}: {data}/postgresql.auto.conf {data}/standby.signal\n"
+                 touch {data}/standby.signal\n"
             )
         }
-        Marker::RecoveryConf => {
-            tidy + &format!(
-                "chown {owner}: {data}/postgresql.auto.conf\n{} || exit 1\n",
-                write_recovery_conf(inventory, host, peer, data)
-            )
-        }
+        Marker::RecoveryConf => tidy + &format!("{} || exit 1\n", write_recovery_conf(inventory, host, peer, data)),
     }
 }

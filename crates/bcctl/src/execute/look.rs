@@ -1,11 +1,11 @@
 //! Looking: whether conditions hold, now, or within a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Execution, Progress, with_facts};
+use super::{Execution, Facts, Progress, with_facts};
 use crate::command::{At, Command};
-use crate::hosts::{Hosts, Look, Output, Until, Work};
+use crate::hosts::{Ended, Hosts, Look, Output, Until, Work};
 use crate::judge::{Check, Evidence, Expect, Verdict, judge};
 use crate::steps::{Step, When};
 
@@ -23,11 +23,11 @@ impl Execution<'_> {
     ///
     /// The later step is asked only if it has begun in an earlier call: only then can it have ended this one.
     pub(super) fn holds_already(
-        &mut self,
+        &self,
         index: usize,
         steps: &[Step],
         begun: &BTreeSet<String>,
-        facts: &BTreeMap<String, String>,
+        facts: &Facts,
     ) -> Verdict {
         let step = &steps[index];
         let own = match (step.when, step.run.is_empty()) {
@@ -43,14 +43,7 @@ impl Execution<'_> {
     }
 
     /// `own`, or that a later step has ended this one's condition on purpose.
-    fn or_later(
-        &mut self,
-        own: Verdict,
-        step: &Step,
-        steps: &[Step],
-        begun: &BTreeSet<String>,
-        facts: &BTreeMap<String, String>,
-    ) -> Verdict {
+    fn or_later(&self, own: Verdict, step: &Step, steps: &[Step], begun: &BTreeSet<String>, facts: &Facts) -> Verdict {
         let (Verdict::False(_), Some(later)) = (&own, Self::later(step, steps, begun)) else { return own };
         let its = self.steady(&later.checks, facts, later.timeout);
         match self.or_later(its, later, steps, begun, facts) {
@@ -66,35 +59,25 @@ impl Execution<'_> {
         steps.iter().find(|step| step.id == id)
     }
 
-    /// Looks until the checks of a step hold or `limit` is over, and says what is waited for. `since` is its begin.
-    pub(super) fn watch(
-        &mut self,
-        index: usize,
-        steps: &[Step],
-        facts: &BTreeMap<String, String>,
-        since: Duration,
-        limit: Duration,
-    ) -> Verdict {
+    /// Looks until the checks of a step hold or `limit` is over, and says what is waited for.
+    pub(super) fn watch(&self, step: &Step, facts: &Facts, limit: Duration) -> Verdict {
         let begin = self.clock.now();
-        let step = &steps[index];
         let mut pause = PAUSE.0;
         loop {
             let left = limit.saturating_sub(self.clock.now().saturating_sub(begin));
             let verdict = self.look_patiently(&step.checks, facts, left, left.min(PATIENCE));
-            let now = self.clock.now();
             let (Verdict::False(words) | Verdict::Unknown(words)) = &verdict else { return verdict };
-            if now.saturating_sub(begin) >= limit {
+            if self.clock.now().saturating_sub(begin) >= limit {
                 return verdict;
             }
-            let elapsed = now.saturating_sub(since);
-            (self.tell)(Progress::Waiting { number: index + 1, of: steps.len(), step, elapsed, last_seen: words });
+            (self.tell)(Progress::Waiting { step, last_seen: words });
             self.clock.pause(pause);
             pause = (pause * 2).min(PAUSE.1);
         }
     }
 
     /// Looks until the checks of a step are seen to hold or not to hold, within the time of the step.
-    pub(super) fn settled(&mut self, step: &Step, facts: &BTreeMap<String, String>) -> Verdict {
+    pub(super) fn settled(&self, step: &Step, facts: &Facts) -> Verdict {
         let begin = self.clock.now();
         loop {
             let left = step.timeout.saturating_sub(self.clock.now().saturating_sub(begin));
@@ -107,7 +90,7 @@ impl Execution<'_> {
     }
 
     /// All checks, and a few times more if a host does not answer.
-    pub(super) fn steady(&mut self, checks: &[Check], facts: &BTreeMap<String, String>, limit: Duration) -> Verdict {
+    pub(super) fn steady(&self, checks: &[Check], facts: &Facts, limit: Duration) -> Verdict {
         let mut verdict = self.look_all(checks, facts, limit);
         for _ in 1..TRIES {
             if !matches!(verdict, Verdict::Unknown(_)) {
@@ -120,19 +103,14 @@ impl Execution<'_> {
     }
 
     /// All checks, once; the first that does not hold decides.
-    pub(super) fn look_all(&mut self, checks: &[Check], facts: &BTreeMap<String, String>, limit: Duration) -> Verdict {
+    pub(super) fn look_all(&self, checks: &[Check], facts: &Facts, limit: Duration) -> Verdict {
         self.look_patiently(checks, facts, limit, Duration::ZERO)
     }
 
-    /// All checks; the first that does not hold decides. Each host is asked once, all at the same time. If there is only
-    /// one, it looks again for as long as `patience` says.
-    fn look_patiently(
-        &mut self,
-        checks: &[Check],
-        facts: &BTreeMap<String, String>,
-        limit: Duration,
-        patience: Duration,
-    ) -> Verdict {
+    /// All checks; the first that does not hold decides. Each host is asked once, all at the same time; so are
+    /// the commands of the operator's machine, each of which asks somebody else. If there is only one host, it looks again for as
+    /// long as `patience` says.
+    fn look_patiently(&self, checks: &[Check], facts: &Facts, limit: Duration, patience: Duration) -> Verdict {
         let limit = limit.clamp(LOOK.0, LOOK.1);
         let mut verdicts: Vec<Option<Verdict>> = vec![None; checks.len()];
         let mut groups: Vec<(At, Group)> = Vec::new();
@@ -140,7 +118,7 @@ impl Execution<'_> {
             match check.commands.iter().map(|command| with_facts(command, facts)).collect::<Result<Vec<_>, _>>() {
                 Ok(commands) => {
                     let at = commands.first().map_or(At::Operator, |command| command.at.clone());
-                    match groups.iter_mut().find(|(host, _)| *host == at) {
+                    match groups.iter_mut().find(|(host, _)| *host == at && at != At::Operator) {
                         Some((_, group)) => group.push((index, commands)),
                         None => groups.push((at, vec![(index, commands)])),
                     }
@@ -169,8 +147,8 @@ impl Execution<'_> {
 /// The checks of one host by their index, with the commands of each.
 type Group = Vec<(usize, Vec<Command>)>;
 
-/// Does something with each, at the same time if there are several.
-fn beside<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+/// Does something with each, at the same time if there are several; what came of it, in the same order.
+pub(super) fn beside<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     if items.len() < 2 {
         return items.into_iter().map(work).collect();
     }
@@ -221,7 +199,7 @@ fn look_at(
             })
             .collect();
         if simple.is_empty() {
-            let outputs: Vec<Output> = commands.iter().map(|command| hosts.run(command, limit, &mut |_| {})).collect();
+            let outputs: Vec<Output> = commands.iter().map(|command| only_look(hosts, command, limit)).collect();
             verdicts.push((*index, judge(&checks[*index].expect, &outputs)));
             rest = &rest[1..];
         } else {
@@ -242,4 +220,12 @@ fn look_at(
         }
     }
     verdicts
+}
+
+/// One command that only looks: the host's copy of the journal does not grow by it, so that nobody else's lines are overtaken.
+pub(super) fn only_look(hosts: &dyn Hosts, command: &Command, limit: Duration) -> Output {
+    let looks = vec![Look { script: command.script.clone(), until: Until::Success }];
+    let work = Work { at: command.at.clone(), deeds: Vec::new(), looks, patience: Duration::ZERO, meanwhile: false };
+    let nothing = || Output { end: Ended::TimedOut, stdout: String::new(), stderr: String::new() };
+    hosts.work(&work, limit, &mut |_| {}).looks.pop().unwrap_or_else(nothing)
 }

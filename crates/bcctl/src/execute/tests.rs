@@ -1,9 +1,10 @@
 //! Whole operations on a model of a site: the straight way, every failure, every kill.
 
 mod model;
+mod turnstile;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bc_model::inventory::Inventory;
@@ -11,12 +12,14 @@ use bc_model::journal::{Entry, Event, Intent, Journal, Outcome, SCHEMA};
 use jiff::Timestamp;
 
 use super::{End, Execution, Progress};
+use crate::command::postgresql;
 use crate::observe::tests::inventory;
 use crate::place::Place;
 use crate::plan::{Decision, Reseed};
-use crate::steps::{Step, table};
+use crate::steps::{Step, groups, table};
 
 use model::{FakeClock, Killed, Mishap, Model, State, site};
+use turnstile::{ORDERS, Order};
 
 fn decision(intent: Intent) -> Decision {
     let (to, fence, power_on, reseed): (_, &[&str], &[&str], _) = match intent {
@@ -28,14 +31,17 @@ fn decision(intent: Intent) -> Decision {
     };
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     Decision {
-        operation: "OP".to_owned(),
+        operation: "20261121T203000Z-test".to_owned(),
         intent,
         to,
         timeline: 1,
-        system_identifier: None,
+        system_identifier: Some("7300000000000000001".to_owned()),
         fence: names(fence),
+        fence_together: true,
         power_on: names(power_on),
         reseed,
+        salvage_first: false,
+        publish: intent != Intent::VipOnly && intent != Intent::Rejoin,
     }
 }
 
@@ -96,19 +102,21 @@ struct Operation {
 
 impl Operation {
     fn new(intent: Intent, mishap: Option<(usize, Mishap)>) -> Self {
-        let inventory = inventory();
-        Self::at(intent, before(intent, &inventory), mishap)
+        Self::ordered(intent, Order::First, mishap)
     }
 
-    fn at(intent: Intent, state: State, mishap: Option<(usize, Mishap)>) -> Self {
+    fn ordered(intent: Intent, order: Order, mishap: Option<(usize, Mishap)>) -> Self {
+        Self::at(&decision(intent), before(intent, &inventory()), order, mishap)
+    }
+
+    fn at(decision: &Decision, state: State, order: Order, mishap: Option<(usize, Mishap)>) -> Self {
         let inventory = inventory();
-        let decision = decision(intent);
-        let steps = table(&inventory, &decision);
-        let journal = line(planned(&decision, &steps));
+        let steps = table(&inventory, decision);
+        let journal = line(planned(decision, &steps));
         Self {
             steps,
             journal,
-            model: Model::new(&inventory, &decision, state, mishap),
+            model: Model::new(&inventory, decision, state, mishap, order),
             stop: AtomicBool::new(false),
             dies_at_event: None,
         }
@@ -118,23 +126,35 @@ impl Operation {
     fn run(&mut self) -> Option<End> {
         let journal = Journal::parse(&self.journal).expect("readable");
         let clock = FakeClock::default();
-        let mut written = 0;
-        let (text, dies) = (&mut self.journal, self.dies_at_event);
-        self.model.journal.store(text.len(), Ordering::Relaxed);
-        let length = Arc::clone(&self.model.journal);
-        let mut record = |event: Event| {
-            written += 1;
-            if dies == Some(written) {
-                std::panic::resume_unwind(Box::new(Killed));
+        let dies = self.dies_at_event;
+        self.model.journal.store(self.journal.len(), Ordering::Relaxed);
+        let (model, turnstile) = (&self.model, &self.model.turnstile);
+        turnstile.start();
+        let text = Mutex::new((0, std::mem::take(&mut self.journal)));
+        let record = |event: Event| {
+            turnstile.pass();
+            let mut text = text.lock().expect("no thread panicked");
+            text.0 += 1;
+            if dies == Some(text.0) {
+                drop(text);
+                turnstile.kill();
             }
-            text.push_str(&line(event));
-            length.store(text.len(), Ordering::Relaxed);
+            text.1.push_str(&line(event));
+            model.journal.store(text.1.len(), Ordering::Relaxed);
             Ok(())
         };
-        let mut tell = |_: Progress<'_>| {};
-        let mut execution =
-            Execution { hosts: &self.model, clock: &clock, record: &mut record, tell: &mut tell, stop: &self.stop };
-        match catch_unwind(AssertUnwindSafe(|| execution.execute(&self.steps, &journal))) {
+        let tell = |told: Progress<'_>| match told {
+            Progress::Began { number, step, .. } => {
+                let group = groups(&self.steps).find(|group| group.contains(step)).expect("a step of the table");
+                turnstile.arrive(number, group.len());
+            }
+            Progress::Done { .. } | Progress::Skipped { .. } | Progress::Failed { .. } => turnstile.leave(),
+            Progress::Waiting { .. } | Progress::Undoing { .. } | Progress::Undone { .. } => {}
+        };
+        let execution = Execution { hosts: model, clock: &clock, record: &record, tell: &tell, stop: &self.stop };
+        let end = catch_unwind(AssertUnwindSafe(|| execution.execute(&self.steps, &journal)));
+        self.journal = text.into_inner().expect("no thread panicked").1;
+        match end {
             Ok(end) => Some(end.expect("the journal can be written")),
             Err(panic) if panic.is::<Killed>() => None,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -187,6 +207,8 @@ fn a_switchover_changes_places() {
     assert!(state.servers["pg1"].running && state.servers["pg1"].data.signal, "the old primary follows");
     assert!(state.servers["pg1"].slots.is_empty() && state.servers["pg2"].slots.contains("pg1"));
     assert_eq!(state.files["go2"], 2, "the configuration went along");
+    assert!(state.maintenance.is_empty(), "GoCD was let go");
+    assert!(state.artifacts[1].is_empty(), "nothing is lost, so nothing is moved");
 }
 
 #[test]
@@ -194,6 +216,9 @@ fn a_failover_leaves_the_old_place_off() {
     let (state, _) = undisturbed(Intent::Failover);
     assert_eq!(state.on.iter().map(String::as_str).collect::<Vec<_>>(), ["go2", "pg2"]);
     assert!(state.vip.contains("go2") && state.gocd.contains("go2") && !state.servers["pg2"].data.signal);
+    assert!(state.maintenance.is_empty(), "GoCD was let go");
+    let [store, aside] = state.artifacts.map(|runs| runs.into_iter().collect::<Vec<u32>>());
+    assert_eq!((store, aside), (vec![5, 6], vec![7]), "what the database does not know is aside");
 }
 
 #[test]
@@ -218,10 +243,16 @@ fn the_order_is_the_one_of_the_runbook() {
             "replay",
             "asynchronous",
             "promote",
+            "counters",
+            "quarantine",
             "settle",
             "start-gocd",
             "gocd-ready",
+            "gocd-quiet",
+            "gocd-loaded",
             "assign-vip",
+            "release",
+            "publish-token",
             "verify"
         ]
     );
@@ -231,10 +262,11 @@ fn the_order_is_the_one_of_the_runbook() {
         operation.finished(),
         [
             "checkpoint",
+            "asynchronous",
+            "quiesce",
             "stop-gocd",
             "unassign-vip",
             "sync-config",
-            "asynchronous",
             "arm",
             "stop-postgresql",
             "replay",
@@ -242,8 +274,12 @@ fn the_order_is_the_one_of_the_runbook() {
             "settle",
             "start-gocd",
             "gocd-ready",
+            "gocd-quiet",
+            "gocd-loaded",
             "assign-vip",
+            "release",
             "follow",
+            "publish-token",
             "verify"
         ]
     );
@@ -267,8 +303,8 @@ fn the_order_is_the_one_of_the_runbook() {
 
 #[test]
 fn begin_is_written_before_anything_is_changed() {
-    for intent in INTENTS {
-        let mut operation = Operation::new(intent, None);
+    for (intent, order) in every_order() {
+        let mut operation = Operation::ordered(intent, order, None);
         operation.run();
         let begun = operation.events(|event| match event {
             Event::Begin { step } => Some(step),
@@ -286,10 +322,10 @@ fn begin_is_written_before_anything_is_changed() {
 #[test]
 fn a_failure_before_the_promotion_leads_back_to_where_it_began() {
     let inventory = inventory();
-    for mishap in [Mishap::Fails, Mishap::LostBefore] {
+    for (order, mishap) in ORDERS.into_iter().flat_map(|order| [(order, Mishap::Fails), (order, Mishap::LostBefore)]) {
         let mut ends = 0;
         for at in 1.. {
-            let mut operation = Operation::new(Intent::Switchover, Some((at, mishap)));
+            let mut operation = Operation::ordered(Intent::Switchover, order, Some((at, mishap)));
             let end = operation.run().expect("nobody kills it");
             if operation.journal().past_point_of_no_return() {
                 break;
@@ -302,22 +338,26 @@ fn a_failure_before_the_promotion_leads_back_to_where_it_began() {
             state.files = before(Intent::Switchover, &inventory).files;
             state.servers.get_mut("pg1").expect("a server").data.follows = None;
             state.servers.get_mut("pg2").expect("a server").waits = true;
-            assert_eq!(state, before(Intent::Switchover, &inventory), "{mishap:?} at change {at}, in {step}");
+            assert_eq!(
+                state,
+                before(Intent::Switchover, &inventory),
+                "{order:?}, {mishap:?} at change {at}, in {step}"
+            );
         }
-        assert_eq!(ends, 8, "checkpoint, GoCD, VIP, files, nobody to wait for, two to arm, stop");
+        assert_eq!(ends, 9, "checkpoint, nobody to wait for, maintenance mode, GoCD, VIP, files, two to arm, stop");
     }
 }
 
 #[test]
 fn a_connection_lost_after_the_deed_is_no_failure() {
-    for intent in INTENTS {
+    for (intent, order) in every_order() {
         let (end_state, changes) = undisturbed(intent);
         for at in 1..=changes {
-            let mut operation = Operation::new(intent, Some((at, Mishap::LostAfter)));
+            let mut operation = Operation::ordered(intent, order, Some((at, Mishap::LostAfter)));
             let end = operation.run();
             // A step of several commands may have lost the later ones: then it is a failure as any other.
             if end == Some(End::Done) {
-                assert_eq!(operation.state(), end_state, "{intent}, change {at}");
+                assert_eq!(operation.state(), end_state, "{intent} {order:?}, change {at}");
             }
         }
     }
@@ -325,41 +365,46 @@ fn a_connection_lost_after_the_deed_is_no_failure() {
 
 #[test]
 fn a_failure_after_the_promotion_leaves_only_forward() {
-    for intent in INTENTS {
+    for (intent, order) in every_order() {
         let (end_state, changes) = undisturbed(intent);
         let mut past = 0;
         for at in 1..=changes {
-            let mut operation = Operation::new(intent, Some((at, Mishap::Fails)));
+            let mut operation = Operation::ordered(intent, order, Some((at, Mishap::Fails)));
             let end = operation.run().expect("nobody kills it");
             if !operation.journal().past_point_of_no_return() {
                 continue;
             }
             past += 1;
-            assert!(matches!(end, End::HalfWay { past: true, .. }), "{intent}, change {at}: {end:?}");
+            assert!(matches!(end, End::HalfWay { past: true, .. }), "{intent} {order:?}, change {at}: {end:?}");
             assert_eq!(operation.journal().outcome(), None);
-            assert_eq!(operation.run(), Some(End::Done), "{intent}, resumed after change {at}");
-            assert_eq!(operation.state(), end_state, "{intent}, change {at}");
+            assert_eq!(operation.run(), Some(End::Done), "{intent} {order:?}, resumed after change {at}");
+            assert_eq!(operation.state(), end_state, "{intent} {order:?}, change {at}");
         }
         let promotes = !matches!(intent, Intent::Rejoin | Intent::VipOnly);
-        assert!(past >= 4 || !promotes, "{intent}: {past}");
+        assert!(past >= 4 || !promotes, "{intent} {order:?}: {past}");
     }
+}
+
+/// Every operation in every order that the steps of its groups may come in.
+fn every_order() -> impl Iterator<Item = (Intent, Order)> {
+    INTENTS.into_iter().flat_map(|intent| ORDERS.into_iter().map(move |order| (intent, order)))
 }
 
 #[test]
 fn killed_at_any_command_and_resumed_it_ends_the_same() {
-    for intent in INTENTS {
+    for (intent, order) in every_order() {
         let (end_state, changes) = undisturbed(intent);
         for mishap in [Mishap::KilledBefore, Mishap::KilledAfter] {
             for at in 1..=changes {
-                let mut operation = Operation::new(intent, Some((at, mishap)));
-                assert_eq!(operation.run(), None, "{intent}: killed at change {at}");
+                let mut operation = Operation::ordered(intent, order, Some((at, mishap)));
+                assert_eq!(operation.run(), None, "{intent} {order:?}: killed at change {at}");
                 assert_eq!(
                     operation.run(),
                     Some(End::Done),
-                    "{intent}: {mishap:?} at change {at}: {}",
+                    "{intent} {order:?}: {mishap:?} at change {at}: {}",
                     operation.journal
                 );
-                assert_eq!(operation.state(), end_state, "{intent}: {mishap:?} at change {at}");
+                assert_eq!(operation.state(), end_state, "{intent} {order:?}: {mishap:?} at change {at}");
             }
         }
     }
@@ -367,12 +412,12 @@ fn killed_at_any_command_and_resumed_it_ends_the_same() {
 
 #[test]
 fn killed_at_any_command_and_resumed_from_a_copy_on_a_host_it_ends_the_same() {
-    for intent in INTENTS {
+    for (intent, order) in every_order() {
         let (end_state, changes) = undisturbed(intent);
         for mishap in [Mishap::KilledBefore, Mishap::KilledAfter] {
             for at in 1..=changes {
-                let mut operation = Operation::new(intent, Some((at, mishap)));
-                assert_eq!(operation.run(), None, "{intent}: killed at change {at}");
+                let mut operation = Operation::ordered(intent, order, Some((at, mishap)));
+                assert_eq!(operation.run(), None, "{intent} {order:?}: killed at change {at}");
                 // The operator's machine is lost. A host has what was written before the last thing that was done on it; if
                 // that one is lost as well, then another has what was written before the one before it.
                 let copied = operation.model.copied.lock().expect("no thread panicked").clone();
@@ -384,10 +429,14 @@ fn killed_at_any_command_and_resumed_from_a_copy_on_a_host_it_ends_the_same() {
                 assert_eq!(
                     operation.run(),
                     Some(End::Done),
-                    "{intent}: {mishap:?} at change {at}: {}",
+                    "{intent} {order:?}: {mishap:?} at change {at}: {}",
                     operation.journal
                 );
-                assert_eq!(operation.state(), end_state, "{intent}: {mishap:?} at change {at}, from {state:?}");
+                assert_eq!(
+                    operation.state(),
+                    end_state,
+                    "{intent} {order:?}: {mishap:?} at change {at}, from {state:?}"
+                );
             }
         }
     }
@@ -395,10 +444,10 @@ fn killed_at_any_command_and_resumed_from_a_copy_on_a_host_it_ends_the_same() {
 
 #[test]
 fn killed_at_any_line_of_the_journal_and_resumed_it_ends_the_same() {
-    for intent in INTENTS {
+    for (intent, order) in every_order() {
         let (end_state, _) = undisturbed(intent);
         for at in 1.. {
-            let mut operation = Operation::new(intent, None);
+            let mut operation = Operation::ordered(intent, order, None);
             operation.dies_at_event = Some(at);
             if operation.run().is_some() {
                 assert!(at > 6, "there are more lines than that");
@@ -409,24 +458,24 @@ fn killed_at_any_line_of_the_journal_and_resumed_it_ends_the_same() {
             let whole = operation.journal().whole;
             operation.journal.truncate(whole);
             operation.dies_at_event = None;
-            assert_eq!(operation.run(), Some(End::Done), "{intent}: line {at}");
-            assert_eq!(operation.state(), end_state, "{intent}: line {at}");
+            assert_eq!(operation.run(), Some(End::Done), "{intent} {order:?}: line {at}");
+            assert_eq!(operation.state(), end_state, "{intent} {order:?}: line {at}");
         }
     }
 }
 
 #[test]
 fn resumed_again_and_again_it_promotes_once() {
-    for intent in INTENTS {
+    for (intent, order) in every_order() {
         let (_, changes) = undisturbed(intent);
         for at in 1..=changes {
-            let mut operation = Operation::new(intent, Some((at, Mishap::KilledAfter)));
+            let mut operation = Operation::ordered(intent, order, Some((at, Mishap::KilledAfter)));
             operation.run();
             operation.run();
             // The finished line is lost, so a third one runs through all of it.
             let end = operation.journal.trim_end().rfind('\n').map_or(0, |newline| newline + 1);
             operation.journal.truncate(end);
-            assert_eq!(operation.run(), Some(End::Done), "{intent}: change {at}");
+            assert_eq!(operation.run(), Some(End::Done), "{intent} {order:?}: change {at}");
             let promotions = operation
                 .model
                 .log
@@ -439,7 +488,7 @@ fn resumed_again_and_again_it_promotes_once() {
             assert!(
                 promotions <= 2
                     && timelines == undisturbed(intent).0.servers.values().map(|server| server.data.timeline).max(),
-                "{intent}: change {at}: {promotions} calls, timeline {timelines:?}"
+                "{intent} {order:?}: change {at}: {promotions} calls, timeline {timelines:?}"
             );
         }
     }
@@ -450,7 +499,8 @@ fn a_fence_that_does_not_work_stops_everything_and_nothing_is_touched() {
     let inventory = inventory();
     let mut state = before(Intent::Failover, &inventory);
     state.fence_works = false;
-    let mut operation = Operation::at(Intent::Failover, state.clone(), None);
+    let one_by_one = Decision { fence_together: false, ..decision(Intent::Failover) };
+    let mut operation = Operation::at(&one_by_one, state.clone(), Order::First, None);
     let end = operation.run().expect("nobody kills it");
     let End::NotFenced { step, error } = end else { panic!("{end:?}") };
     assert_eq!((step.as_str(), error.as_str()), ("fence-gocd", "state of go1 is on"));
@@ -500,7 +550,7 @@ fn a_person_stops_it_between_two_steps() {
 #[test]
 fn past_the_promotion_an_unreachable_primary_is_not_guessed_about() {
     let mut operation = Operation::new(Intent::Switchover, None);
-    operation.dies_at_event = Some(18);
+    operation.dies_at_event = Some(20);
     assert_eq!(operation.run(), None);
     assert!(operation.journal().past_point_of_no_return());
     operation.model.state.lock().expect("no thread panicked").hung.insert("pg2".to_owned());
@@ -512,7 +562,7 @@ fn past_the_promotion_an_unreachable_primary_is_not_guessed_about() {
 
 #[test]
 fn the_way_back_goes_the_last_first() {
-    let mut operation = Operation::new(Intent::Switchover, Some((8, Mishap::Fails)));
+    let mut operation = Operation::new(Intent::Switchover, Some((9, Mishap::Fails)));
     let end = operation.run().expect("nobody kills it");
     assert!(matches!(&end, End::Undone { step, .. } if step == "stop-postgresql"), "{end:?}");
     let undone = operation.events(|event| match event {
@@ -521,19 +571,94 @@ fn the_way_back_goes_the_last_first() {
     });
     assert_eq!(
         undone,
-        ["stop-postgresql", "arm", "asynchronous", "sync-config", "unassign-vip", "stop-gocd", "checkpoint"]
+        ["stop-postgresql", "arm", "sync-config", "unassign-vip", "stop-gocd", "quiesce", "asynchronous", "checkpoint"]
     );
 }
 
 #[test]
 fn what_cannot_be_put_back_is_said_and_the_operation_stays_open() {
-    let mut operation = Operation::new(Intent::Switchover, Some((8, Mishap::FailsOn)));
+    let mut operation = Operation::new(Intent::Switchover, Some((9, Mishap::FailsOn)));
     let end = operation.run().expect("nobody kills it");
     let End::HalfWay { stays, past: false, .. } = end else { panic!("{end:?}") };
-    assert_eq!(stays.len(), 3, "arm, the VIP, GoCD: {stays:?}");
+    assert_eq!(stays.len(), 4, "arm, the VIP, GoCD, its mode: {stays:?}");
     assert!(stays[0].starts_with("could not make pg1 a primary again"), "{stays:?}");
     assert_eq!(operation.journal().outcome(), None);
     // The reason is gone: forward works.
     *operation.model.mishap.lock().expect("no thread panicked") = None;
     assert_eq!(operation.run(), Some(End::Done));
+}
+
+#[test]
+fn the_others_of_a_group_go_on_to_their_end_when_one_fails_and_then_all_is_put_back() {
+    let mut operation = Operation::ordered(Intent::Switchover, Order::InTurn, None);
+    // The fifth change is the first of the group: the VIP is not released.
+    operation.model.mishap.lock().expect("no thread panicked").replace((5, Mishap::Fails));
+    let end = operation.run().expect("nobody kills it");
+    assert!(matches!(&end, End::Undone { step, .. } if step == "unassign-vip"), "{end:?}");
+    let told: Vec<String> = operation
+        .journal()
+        .entries
+        .iter()
+        .filter_map(|entry| match &entry.event {
+            Event::Begin { step } => Some(format!("begin {step}")),
+            Event::Done { step, .. } => Some(format!("done {step}")),
+            Event::Failed { step, .. } => Some(format!("failed {step}")),
+            Event::Undone { step, .. } => Some(format!("undone {step}")),
+            _ => None,
+        })
+        .skip_while(|line| line != "begin unassign-vip")
+        .collect();
+    let place = |line: &str| told.iter().position(|told| told == line).unwrap_or_else(|| panic!("no {line}: {told:?}"));
+    for step in ["unassign-vip", "sync-config", "arm"] {
+        assert!(place(&format!("begin {step}")) < 3, "they begin together: {told:?}");
+    }
+    assert!(place("failed unassign-vip") < place("undone arm"), "{told:?}");
+    assert!(place("done sync-config") < place("undone arm") && place("done arm") < place("undone arm"), "{told:?}");
+    assert!(place("undone arm") < place("undone unassign-vip"), "the last first: {told:?}");
+    assert!(!told.iter().any(|line| line == "begin stop-postgresql"), "{told:?}");
+}
+
+#[test]
+fn when_two_of_a_group_fail_both_are_named() {
+    let mut operation = Operation::ordered(Intent::Switchover, Order::InTurn, Some((5, Mishap::FailsOn)));
+    let end = operation.run().expect("nobody kills it");
+    let End::HalfWay { step, error, past: false, .. } = end else { panic!("{end:?}") };
+    assert_eq!(step, "unassign-vip");
+    assert!(error.contains("; and sync-config: ") && error.contains("; and arm: "), "{error}");
+}
+
+#[test]
+fn of_two_fences_at_once_one_that_cannot_be_proven_ends_it_and_nothing_is_promoted() {
+    for order in ORDERS {
+        let mut operation = Operation::ordered(Intent::Failover, order, None);
+        operation.model.state.lock().expect("no thread panicked").fence_works = false;
+        let Some(End::NotFenced { step, error }) = operation.run() else { panic!("{order:?}") };
+        assert_eq!(
+            (step.as_str(), error.as_str()),
+            ("fence-gocd", "state of go1 is on; and fence-postgresql: state of pg1 is on")
+        );
+        assert!(operation.state().servers["pg2"].data.signal, "the standby is still a standby");
+    }
+}
+
+#[test]
+fn a_best_effort_that_cannot_begin_or_fails_is_recorded_and_the_operation_goes_on() {
+    let inventory = inventory();
+    let not_yet = || vec![postgresql::primary(&inventory, "pg2")];
+    for (require, fails) in [(not_yet(), false), (Vec::new(), true)] {
+        let mut operation = Operation::new(Intent::Failover, None);
+        let at = operation.steps.iter().position(|step| step.id == "replay").expect("a step");
+        let run = vec![postgresql::checkpoint(&inventory, "pg1")];
+        let replay = operation.steps[at].clone();
+        let step = Step { id: "salvage".to_owned(), best_effort: true, require, checks: not_yet(), run, ..replay };
+        operation.steps.insert(at, step);
+        assert_eq!(operation.run(), Some(End::Done));
+        let failed = operation.events(|event| match event {
+            Event::Failed { step, .. } => Some(step),
+            _ => None,
+        });
+        assert_eq!(failed.contains(&"salvage".to_owned()), fails);
+        assert_eq!(operation.finished().contains(&"salvage".to_owned()), !fails, "skipped, and why");
+        assert!(operation.finished().contains(&"verify".to_owned()));
+    }
 }

@@ -1,13 +1,19 @@
 //! The way back, before the point of no return.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bc_model::journal::Event;
 
 use super::look::PAUSE;
-use super::{Execution, Progress};
+use super::{Execution, Facts, Progress};
+use crate::command::Command;
+use crate::hosts::Output;
 use crate::judge::Verdict;
 use crate::steps::{Step, Undo};
+
+/// How often a host that does not answer is asked again, with the longest pause between: longer than it counts as deaf.
+const ASK_AGAIN: u32 = 6;
 
 /// What is not as before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,12 +29,7 @@ impl Execution<'_> {
     ///
     /// # Errors
     /// When the journal cannot be written.
-    pub(crate) fn undo(
-        &mut self,
-        steps: &[Step],
-        begun: &BTreeSet<String>,
-        facts: &BTreeMap<String, String>,
-    ) -> std::io::Result<Left> {
+    pub(crate) fn undo(&self, steps: &[Step], begun: &BTreeSet<String>, facts: &Facts) -> std::io::Result<Left> {
         let mut left = Left::default();
         for step in steps.iter().rev().filter(|step| begun.contains(&step.id)) {
             match &step.undo {
@@ -55,7 +56,12 @@ impl Execution<'_> {
         Ok(left)
     }
 
-    fn put_back(&mut self, undo: &Undo, facts: &BTreeMap<String, String>) -> Result<String, String> {
+    fn put(&self, command: &Command, facts: &Facts, start: Duration, timeout: Duration) -> Result<Output, String> {
+        let left = timeout.saturating_sub(self.clock.now().saturating_sub(start));
+        self.run(command, facts, left)
+    }
+
+    fn put_back(&self, undo: &Undo, facts: &Facts) -> Result<String, String> {
         let Undo::Run { run, checks, timeout, unless, .. } = undo else { return Ok(String::new()) };
         let start = self.clock.now();
         for reason in unless {
@@ -66,8 +72,15 @@ impl Execution<'_> {
         }
         let mut said = None;
         for command in run {
-            let left = timeout.saturating_sub(self.clock.now().saturating_sub(start));
-            let output = self.run(command, facts, left)?;
+            let mut output = self.put(command, facts, start, *timeout)?;
+            // The step may have failed because a command took too long, and then its host counts as deaf for a moment.
+            for _ in 0..ASK_AGAIN {
+                if !output.is_unknown() {
+                    break;
+                }
+                self.clock.pause(PAUSE.1);
+                output = self.put(command, facts, start, *timeout)?;
+            }
             if !output.succeeded() {
                 said = Some(output.complaint());
                 break;

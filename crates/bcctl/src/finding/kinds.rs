@@ -49,7 +49,7 @@ kinds! {
     NOT_ROOT 105 Error "the login on a host may not do what is needed"
         ALL_INTENTS,
         "Services, runuser and vipd need root; without it every later finding about the host would be wrong.",
-        "log in as root, or set `sudo = true` and let sudoers allow it without a password: one shell per host is opened as `sudo -n sh`.",
+        "log in as root; or set `sudo = true` and let sudoers allow `sh` without a password; or set `sudo = \"commands\"` and give each command a rule: docs/sudo.md.",
         [Same(103)];
     BROKE_OFF 106 Error "the look at a host broke off"
         ALL_INTENTS,
@@ -76,11 +76,16 @@ kinds! {
         "The unit is not enabled, but a person (or a package's upgrade) may start it on a host that was fenced. The gate would refuse.",
         "`bcctl setup` writes a drop-in with `ExecCondition=fence gate`.",
         [];
+    NOT_ALLOWED 111 Error "sudo does not allow a command that is needed"
+        ALL_INTENTS,
+        "With `sudo = \"commands\"` each command has a rule of its own; without this one an operation would stop in the middle.",
+        "add the line that the finding names to the host's sudoers; `bcctl sudoers HOST` prints all of them.",
+        [Same(103), Same(105)];
     PROGRAMS_MISSING 201 Error "the programs of PostgreSQL are not where the inventory says"
         ALL_INTENTS,
         "Nothing can be asked or done without psql, pg_ctl, pg_controldata and pg_basebackup.",
         "correct `layout`, `version` or `bin-directory` in the inventory, or install the package.",
-        [Same(103), Same(104), Same(105), Same(106)];
+        [Same(103), Same(104), Same(105), Same(111), Same(106)];
     TWO_PRIMARIES 202 Error "both servers are primaries"
         ALL_INTENTS,
         "Each takes writes that the other does not have. Rows of one of them will be lost, and every minute makes it more.",
@@ -95,7 +100,7 @@ kinds! {
         ALL_INTENTS,
         "It cannot be said who serves.",
         "start the server that was the primary (`bcctl status` shows the timelines: the newer one was).",
-        [Any(101), Any(103), Any(104), Any(105), Any(106), Any(201), Any(108), Any(102)];
+        [Any(101), Any(103), Any(104), Any(105), Any(111), Any(106), Any(201), Any(108), Any(102)];
     OTHER_CLUSTER 205 Error "the two servers hold different clusters"
         ALL_INTENTS,
         "Their system identifiers differ: one was not made from the other, so it can never take its place.",
@@ -120,17 +125,17 @@ kinds! {
         PLANNED,
         "The site does not take writes. A planned change of places needs both servers.",
         "start it; `bcctl failover` if it cannot be started.",
-        [Any(101), Same(103), Same(104), Same(105), Same(106), Same(108), Same(201), Same(207), Any(202), Any(203), Any(204), Any(205)];
+        [Any(101), Same(103), Same(104), Same(105), Same(111), Same(106), Same(108), Same(201), Same(207), Any(202), Any(203), Any(204), Any(205)];
     DIVERGED 210 Error "the standby's history is not the primary's"
         &[Switchover, Failover],
-        "It has WAL that the primary never wrote, or replays a timeline that the primary has left. It may show `streaming`, and as a synchronous standby it even acknowledges commits that it does not have: what it confirms is worth nothing, and promoted it would serve other rows.",
+        "It has WAL that the primary never wrote, or replays a timeline that the primary has left, or both wrote one timeline without a promotion between (a base backup that was started as a primary while the other server went on). It may show `streaming`, and as a synchronous standby it even acknowledges commits that it does not have: what it confirms is worth nothing, and promoted it would serve other rows.",
         "take it out of synchronous_standby_names, stop it, and make it anew from the primary: `bcctl rejoin HOST`, or `bcctl failback`.",
         [Any(101), Any(202), Any(205)];
     NOT_A_STANDBY 211 Error "the other server is not a standby"
         &[Switchover, Failover],
         "There is nothing to change places with.",
         "start it if it is stopped; `bcctl failback` makes it a standby again after a failover, `bcctl setup standby` makes a new one.",
-        [Any(101), Same(103), Same(104), Same(105), Same(106), Same(108), Same(201), Any(202), Any(203), Any(204), Any(205), Any(206), Same(207), Any(102)];
+        [Any(101), Same(103), Same(104), Same(105), Same(111), Same(106), Same(108), Same(201), Any(202), Any(203), Any(204), Any(205), Any(206), Same(207), Any(102)];
     CANNOT_LOG_IN 301 Error "the standby cannot log in at the primary"
         &[Failback],
         "Replication stops at its next reconnection, if it has not stopped already, and a failback cannot copy.",
@@ -320,7 +325,7 @@ kinds! {
         ALL_INTENTS,
         "GoCD would start on an empty database of its own: no history, and every pipeline begins at 1.",
         "db.url=jdbc:postgresql://HOST:5432/DATABASE with the PostgreSQL host of the same place.",
-        [Same(103), Same(104), Same(105), Same(106)];
+        [Same(103), Same(104), Same(105), Same(111), Same(106)];
     DB_FOREIGN 502 Error "GoCD's database is not PostgreSQL"
         ALL_INTENTS,
         "What is not in PostgreSQL is not replicated.",
@@ -335,7 +340,7 @@ kinds! {
         PLANNED,
         "The site does not serve.",
         "start it; `bcctl failover` if it cannot be started.",
-        [Any(101), Same(103), Same(104), Same(105), Same(106), Same(108), Any(202), Any(203), Any(204), Any(209), Same(501), Same(502)];
+        [Any(101), Same(103), Same(104), Same(105), Same(111), Same(106), Same(108), Any(202), Any(203), Any(204), Any(209), Same(501), Same(502)];
     GOCD_NOT_READY 505 Error "GoCD runs and is not ready"
         PLANNED,
         "It is starting, or hangs in its start. Agents lose what they send to a server that answers 503.",
@@ -345,7 +350,7 @@ kinds! {
         ALL_INTENTS,
         "Whether the other place has the same configuration, and the key to its secrets, is not known.",
         "standbyd has to be installed and configured on both GoCD hosts.",
-        [Same(103), Same(104), Same(105), Same(106)];
+        [Same(103), Same(104), Same(105), Same(111), Same(106)];
     FILE_MISSING 507 Error "a file is missing that GoCD cannot serve without"
         ALL_INTENTS,
         "Without cipher.aes every secret is lost; without cruise-config.xml every agent and pipeline.",
@@ -356,11 +361,31 @@ kinds! {
         "A failover would serve with an older configuration. A switchover copies them anyway.",
         "`standbyd pull --once` on the standby; `--accept-stale-config` for one failover.",
         [Any(506), Any(507)];
+    DB_NAME 509 Error "the inventory names another database than GoCD's"
+        &[Failover],
+        "After a failover the runs in the artifact store are compared with those in the database, so it has to be the right one.",
+        "correct `gocd.database` in the inventory; `policy.quarantine-artifacts = false` goes without the comparison.",
+        [Same(501), Same(502)];
+    TOKEN 510 Error "the access token of GoCD is of no use"
+        ALL_INTENTS,
+        "GoCD would be started in maintenance mode at the other place, and could not be let go.",
+        "put an administrator's access token into `gocd.api-token-file` on both GoCD hosts, mode 0600; without that key, maintenance mode is not used.",
+        [Same(504), Same(505)];
+    IN_MAINTENANCE 511 Warning "GoCD is in maintenance mode"
+        &[],
+        "Nothing is triggered and no job is assigned. An operation that changes places ends the mode, whoever has begun it.",
+        "end it on GoCD's page (Admin, Server Maintenance Mode), unless somebody wants it; `bcctl resume` if an operation is not over.",
+        [Any(101)];
+    NO_TOKEN 512 Note "maintenance mode of GoCD is not used"
+        &[],
+        "A switchover stops GoCD in the middle of whatever it does, and GoCD works at the other place before anybody has looked at it.",
+        "an administrator's access token in a file on both GoCD hosts, and `gocd.api-token-file` in the inventory.",
+        [];
     VIPD_SILENT 601 Error "vipd does not say whether the VIP is here"
         ALL_INTENTS,
         "An address may only move when it is known where it is.",
         "install vipd on the GoCD hosts; it has to run as root.",
-        [Same(103), Same(104), Same(105), Same(106)];
+        [Same(103), Same(104), Same(105), Same(111), Same(106)];
     VIP_FOREIGN 602 Error "a stranger answers for the VIP"
         ALL_INTENTS,
         "The address is in use by a machine that is neither of the GoCD hosts: agents talk to it.",
@@ -380,7 +405,7 @@ kinds! {
         &[],
         "Agents and users find no server.",
         "`vipd assign` on the serving host.",
-        [Any(101), Any(103), Any(104), Any(105), Any(601), Any(504)];
+        [Any(101), Any(103), Any(104), Any(105), Any(111), Any(601), Any(504)];
     VIP_NAME 606 Warning "the name of the VIP means another address"
         &[],
         "Agents that know the site by its name go elsewhere.",
@@ -401,6 +426,11 @@ kinds! {
         "A failover is stopped by this unless the host can be proven off.",
         "`fence status HOST` and `fence check` say more.",
         [Any(701), Any(702)];
+    GRADE_OUT_OF_REACH 704 Error "a host could not be proven off as well as the policy wants"
+        &[Failover],
+        "No level of its fence devices reaches the grade that counts as off (policy.fence-grade, and fence's own required-grade), however well they work: a failover would turn things off, and then promote nothing.",
+        "give the node a level whose weakest device proves that grade (`fence nodes` shows them), or want less.",
+        [Any(701)];
     LOSS 801 Error "a failover would lose more than the policy allows"
         &[Failover],
         "policy.allowed-loss and policy.allowed-loss-time say what may be lost without asking; this is more, or it cannot be known.",

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use super::copies::LEAVE;
 use super::{Ended, Output, Unreached, Until, Work, Worked};
 use crate::clock::{Clock, SystemClock};
 use crate::command::quote;
@@ -51,11 +52,12 @@ pub(super) struct Lost {
 
 impl Session {
     /// Starts `command`, which has to end up in a shell that reads its standard input. It gets a process group of its own,
-    /// so that Ctrl-C at the terminal stops `bcctl` between two steps and not a step in the middle.
+    /// so that Ctrl-C at the terminal stops `bcctl` between two steps and not a step in the middle. `prelude` stands before
+    /// every script: whole lines, or nothing.
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub(super) fn open(mut command: Command) -> Result<Self, Output> {
+    pub(super) fn open(mut command: Command, prelude: &str) -> Result<Self, Output> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let name = command.get_program().to_string_lossy().into_owned();
@@ -72,8 +74,14 @@ impl Session {
         let token = format!("bcctl-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let mut session = Self { child, stdin, parts, stdout: Vec::new(), stderr: Vec::new(), token };
         // A shell that is gone already is found out by the first piece of work.
-        let _ = session.stdin.write_all(b"cd /; export LC_ALL=C; nl='\n'\n");
+        let first = format!("cd /; export LC_ALL=C; nl='\n'; prelude={}\n", quote(prelude));
+        let _ = session.stdin.write_all(first.as_bytes());
         Ok(session)
+    }
+
+    /// Has the shell do lines that say nothing, before everything else.
+    pub(super) fn first(&mut self, lines: &str) {
+        let _ = self.stdin.write_all(lines.as_bytes());
     }
 
     /// Whether the shell still runs, as far as this side knows.
@@ -209,8 +217,13 @@ fn cut(bytes: &[u8], mark: &str) -> Option<(usize, std::ops::Range<usize>)> {
     Some((at, words..end))
 }
 
+/// Whether a command has a session of its own, and goes on without its shell.
+pub(super) fn outlives(deed: &str) -> bool {
+    deed.starts_with("setsid ")
+}
+
 /// The lines that do `work`: deeds one after the other until one fails, then looks until all hold or the time is over; or
-/// both at the same time.
+/// both at the same time. What a deed starts does not keep the lock of the shell ([`super::copies::join`]).
 fn lines(work: &Work, token: &str) -> String {
     let mark = format!("printf '\\036%s %s\\n' {token} \"$s\"; printf '\\036%s\\n' {token} >&2\n");
     let unset: String = (0..work.looks.len()).map(|index| format!("s{index}=x; o{index}=; ")).collect();
@@ -219,7 +232,7 @@ fn lines(work: &Work, token: &str) -> String {
         [deed] if work.meanwhile && !work.looks.is_empty() => {
             // What the looks complain about is not kept: if they do not hold in the end, it is looked again.
             text.push_str(&format!(
-                "sh -c {} </dev/null >&2 & p=$!; t=; while :; do\n{}[ ! \"$all\" ] || {{ s=0; break; }}\n\
+                "sh -c \"$prelude\"{} </dev/null >&2 & p=$!; t=; while :; do\n{}[ ! \"$all\" ] || {{ s=0; break; }}\n\
                  if [ ! \"$t\" ] && ! kill -0 $p 2>/dev/null; then wait $p; s=$?; [ $s = 0 ] || break; t=$(date +%s); fi\n\
                  [ ! \"$t\" ] || {}; sleep {PAUSE}; done\n{mark}",
                 quote(deed),
@@ -230,7 +243,8 @@ fn lines(work: &Work, token: &str) -> String {
         deeds => {
             for deed in deeds {
                 text.push_str(&format!(
-                    "s=x; if [ \"$ok\" ]; then sh -c {} </dev/null; s=$?; [ \"$s\" = 0 ] || ok=; fi; {mark}",
+                    "s=x; if [ \"$ok\" ]; then {}sh -c \"$prelude\"{} </dev/null 8>&-; s=$?; [ \"$s\" = 0 ] || ok=; fi; {mark}",
+                    if outlives(deed) { LEAVE } else { "" },
                     quote(deed)
                 ));
             }
@@ -260,7 +274,7 @@ fn round(work: &Work, redirection: &str) -> String {
         };
         let again = if redirection.is_empty() { "printf '\\035' >&2; " } else { "" };
         text.push_str(&format!(
-            "if [ \"$all\" ]; then {again}o{index}=$(sh -c {} </dev/null {redirection}); s{index}=$?; \
+            "if [ \"$all\" ]; then {again}o{index}=$(sh -c \"$prelude\"{} </dev/null {redirection}); s{index}=$?; \
              [ \"$s{index}\" = 0 ] && {holds} || all=; fi\n",
             quote(&look.script)
         ));
@@ -295,7 +309,7 @@ mod tests {
     use crate::command::At;
 
     fn session() -> Session {
-        Session::open(Command::new("sh")).unwrap_or_else(|output| panic!("{output:?}"))
+        Session::open(Command::new("sh"), "").unwrap_or_else(|output| panic!("{output:?}"))
     }
 
     fn work(deeds: &[&str], looks: &[(&str, Until)]) -> Work {
@@ -385,7 +399,7 @@ mod tests {
     fn a_shell_that_dies_says_what_it_said() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo denied >&2; exit 255"]);
-        let mut session = Session::open(command).unwrap_or_else(|output| panic!("{output:?}"));
+        let mut session = Session::open(command, "").unwrap_or_else(|output| panic!("{output:?}"));
         let Err(lost) = session.work(&work(&["true"], &[]), LONG, &mut |_| {}) else { panic!("it lives") };
         assert_eq!((lost.outputs[0].end, lost.outputs[0].stderr.as_str()), (Ended::Exit(255), "denied\n"));
     }
@@ -399,7 +413,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_is_named() {
-        let Err(output) = Session::open(Command::new("/no/such/program")) else { panic!("it started") };
+        let Err(output) = Session::open(Command::new("/no/such/program"), "") else { panic!("it started") };
         assert_eq!(output.end, Ended::Unreached(Unreached::NotStarted));
         assert!(output.stderr.starts_with("/no/such/program: "));
     }

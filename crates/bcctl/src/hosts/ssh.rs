@@ -6,14 +6,15 @@ use std::process::Command as Process;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bc_model::inventory::{Host, Inventory};
+use bc_model::inventory::{Host, Inventory, Sudo};
 use tempfile::TempDir;
 
 use super::copies::{self, Copies};
-use super::session::{Lost, Session};
+use super::session::{Lost, Session, outlives};
 use super::{Ended, Hosts, Output, Unreached, Work, Worked, one_by_one, process};
 use crate::clock::{Clock as _, SystemClock};
 use crate::command::{At, Command, quote};
+use crate::sudo;
 
 /// The hosts of an inventory, over `ssh` with one connection per host, or on this machine.
 ///
@@ -24,10 +25,12 @@ pub(crate) struct SystemHosts<'a> {
     sockets: TempDir,
     /// Open shells that nobody uses, by host.
     idle: Mutex<BTreeMap<String, Vec<Session>>>,
-    /// Shells that hold a lock.
-    locks: Mutex<Vec<Session>>,
+    /// Shells that hold the lock of a host.
+    locks: Mutex<BTreeMap<String, Session>>,
     /// The copies of the journal, once there is one.
     copies: Mutex<Option<Copies>>,
+    /// Held while lines go to all hosts at once.
+    flushing: Mutex<()>,
     /// Hosts that did not answer, when that was seen, and how.
     unreached: Mutex<BTreeMap<String, (Duration, Output)>>,
     clock: SystemClock,
@@ -61,6 +64,7 @@ impl<'a> SystemHosts<'a> {
             idle: Mutex::default(),
             locks: Mutex::default(),
             copies: Mutex::default(),
+            flushing: Mutex::default(),
             unreached: Mutex::default(),
             clock: SystemClock::new(),
         })
@@ -79,9 +83,9 @@ impl<'a> SystemHosts<'a> {
         let Some(host) = self.inventory.hosts.get(name) else { return Process::new("sh") };
         if host.ssh.is_some() {
             let mut ssh = self.ssh(host, &[]);
-            ssh.arg(if host.sudo { "exec sudo -n sh" } else { "exec sh" });
+            ssh.arg(if host.sudo == Sudo::Shell { "exec sudo -n sh" } else { "exec sh" });
             ssh
-        } else if host.sudo {
+        } else if host.sudo == Sudo::Shell {
             let mut sudo = Process::new("sudo");
             sudo.args(["-n", "sh"]);
             sudo
@@ -106,8 +110,24 @@ impl<'a> SystemHosts<'a> {
         let unreached = self.unreached.lock().unwrap_or_else(PoisonError::into_inner);
         match unreached.get(name) {
             Some((at, output)) if self.clock.now() < *at + DEAF => Err(output.clone()),
-            _ => Session::open(self.shell(name)),
+            _ => self.open(name),
         }
+    }
+
+    /// A new shell on a host; it is known to who comes after us, if the lock of the host is ours.
+    fn open(&self, name: &str) -> Result<Session, Output> {
+        let prelude = if sudo::by_command(self.inventory, name) { sudo::PRELUDE } else { "" };
+        let mut session = Session::open(self.shell(name), prelude)?;
+        if self.locks.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name) {
+            let (directory, site) = (&self.inventory.journal_directory, &self.inventory.site);
+            session.first(&copies::join(directory, site, name, &self.name()));
+        }
+        Ok(session)
+    }
+
+    /// Tells this process from every other one, on whatever machine.
+    fn name(&self) -> String {
+        self.sockets.path().file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// Remembers that a host did not answer, and lets no new shell use the old connection to it: it may be to a machine that
@@ -123,18 +143,25 @@ impl<'a> SystemHosts<'a> {
         }
     }
 
-    /// Takes the lock of each database host that answers, and keeps it until the end of this process, however that comes.
+    /// Takes the lock of each host that answers, and keeps it until the end of this process, however that comes.
     ///
     /// # Errors
-    /// When another `bcctl` has one of them.
-    pub(crate) fn lock(&self, hosts: &[&str], owner: &str) -> Result<(), Held> {
-        let lock = |host: &&str| {
-            let line = copies::lock(&self.inventory.journal_directory, &self.inventory.site, host, owner);
-            let mut session = Session::open(self.shell(host)).ok()?;
-            match session.keep(&line, self.inventory.timeouts.connect + COPY) {
-                Ok(output) if output.stdout.trim() == "t" => Some(Ok(session)),
+    /// When another `bcctl` has one of them, or a command that it has left behind is still at work.
+    pub(crate) fn lock(&self, owner: &str) -> Result<(), Held> {
+        let lock = |host: &String| {
+            let (directory, site) = (&self.inventory.journal_directory, &self.inventory.site);
+            let line = copies::lock(directory, site, host, owner, &self.name());
+            let mut session = self.open(host).ok()?;
+            let limit = self.inventory.timeouts.connect + COPY + Duration::from_secs(copies::LEFT_BEHIND);
+            match session.keep(&line, limit) {
+                Ok(output) if output.stdout.trim() == "t" => Some(Ok((host.clone(), session))),
                 Ok(output) if output.succeeded() => {
-                    Some(Err(Held { host: (*host).to_owned(), by: output.stdout.trim().to_owned() }))
+                    Some(Err(Held { host: host.clone(), by: output.stdout.trim().to_owned() }))
+                }
+                // Another login may have what this one cannot open.
+                Ok(output) if sudo::by_command(self.inventory, host) => {
+                    let by = format!("who has it cannot be seen ({})", output.complaint());
+                    Some(Err(Held { host: host.clone(), by }))
                 }
                 // A host that cannot be locked cannot be worked on by the other one either.
                 Ok(_) => None,
@@ -146,9 +173,21 @@ impl<'a> SystemHosts<'a> {
                 }
             }
         };
-        for held in self.at_once(hosts.to_vec(), lock).into_iter().flatten() {
-            self.locks.lock().unwrap_or_else(PoisonError::into_inner).push(held?);
+        let all: Vec<String> = self.inventory.hosts.keys().cloned().collect();
+        let (mut held, mut refused) = apart(self.at_once(all, lock));
+        // Two that begin at the same time may each have some. Who has the first by name tries again; the other one lets go.
+        if let (Some((ours, _)), Some(other)) = (held.first_key_value(), refused.first())
+            && *ours < other.host
+        {
+            let again = refused.iter().map(|other| other.host.clone()).collect();
+            let (more, still) = apart(self.at_once(again, lock));
+            held.extend(more);
+            refused = still;
         }
+        if let Some(other) = refused.into_iter().next() {
+            return Err(other);
+        }
+        *self.locks.lock().unwrap_or_else(PoisonError::into_inner) = held;
         Ok(())
     }
 
@@ -170,9 +209,9 @@ impl<'a> SystemHosts<'a> {
         let (directory, site) = (&self.inventory.journal_directory, &self.inventory.site);
         // A host that has not answered yet would only be waited for.
         let answering = self.idle.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect::<Vec<_>>();
-        let mut copies = Copies::new(directory, site, operation, answering.into_iter());
+        let mut copies = Copies::new(directory, site, operation, text, answering.into_iter());
         let seed = |name: &String| {
-            let output = self.run(&Command::on(name, copies.seed(name, text)), COPY, &mut |_| {});
+            let output = self.run(&Command::on(name, copies.seed(name)), COPY, &mut |_| {});
             (!output.succeeded()).then(|| (name.clone(), output.complaint()))
         };
         let failed: Vec<_> = self.at_once(copies.hosts(), seed).into_iter().flatten().collect();
@@ -192,6 +231,8 @@ impl<'a> SystemHosts<'a> {
 
     /// Writes to every host what it does not have yet.
     pub(crate) fn flush(&self) {
+        // One after the other: the lines of a later flush must not overtake those of an earlier one.
+        let _turn = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let pending: Vec<(String, String)> = {
             let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(copies) = copies.as_mut() else { return };
@@ -258,8 +299,10 @@ impl<'a> SystemHosts<'a> {
         };
         match session.work(work, limit, tick) {
             Ok(worked) => {
-                let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-                idle.entry(name.to_owned()).or_default().push(session);
+                if !work.deeds.iter().any(|deed| outlives(deed)) {
+                    let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+                    idle.entry(name.to_owned()).or_default().push(session);
+                }
                 worked
             }
             Err(Lost { mut outputs }) => {
@@ -277,6 +320,18 @@ impl<'a> SystemHosts<'a> {
             process::run(self.ssh(host, &["-O", "stop"]), Duration::from_secs(1), &mut |_| {});
         }
     }
+}
+
+/// The locks that are ours, and those that are not, by the names of the hosts.
+fn apart(answers: Vec<Option<Result<(String, Session), Held>>>) -> (BTreeMap<String, Session>, Vec<Held>) {
+    let (mut held, mut refused) = (BTreeMap::new(), Vec::new());
+    for answer in answers.into_iter().flatten() {
+        match answer {
+            Ok((host, session)) => drop(held.insert(host, session)),
+            Err(other) => refused.push(other),
+        }
+    }
+    (held, refused)
 }
 
 /// What is known of work whose shell broke off; the last output says how.
@@ -324,7 +379,12 @@ pub(crate) fn by_hand(host: &Host) -> String {
         None => "this machine".to_owned(),
         Some(destination) => {
             let words: Vec<String> = host.ssh_options.iter().chain([destination]).map(|word| quote(word)).collect();
-            format!("ssh {}{}", words.join(" "), if host.sudo { ", then sudo" } else { "" })
+            let sudo = match host.sudo {
+                Sudo::No => "",
+                Sudo::Shell => ", then sudo",
+                Sudo::Commands => ", sudo by command",
+            };
+            format!("ssh {}{sudo}", words.join(" "))
         }
     }
 }

@@ -7,6 +7,7 @@ use bc_model::version::Version;
 use bc_model::vip::VipStatus;
 use serde::Serialize;
 
+use crate::judge::is_on;
 use crate::lsn::Lsn;
 
 /// One host that answered.
@@ -17,6 +18,10 @@ pub(crate) struct HostFacts {
     pub(crate) now: Option<f64>,
     /// The user that the look ran as; 0 is root.
     pub(crate) uid: Option<u32>,
+    /// What sudo does not allow there: the number of the rule, and where its program is.
+    pub(crate) denied: Vec<(usize, String)>,
+    /// The directory in the way of the journals, which the login may not write.
+    pub(crate) unwritable: Option<String>,
     /// How far its clock is off at least, in seconds; positive if it is ahead of this machine's.
     pub(crate) clock_off: Option<f64>,
     /// Whether the look came to its end.
@@ -69,6 +74,11 @@ pub(crate) struct PostgresqlFacts {
     pub(crate) archive: ArchiveFacts,
     /// The control file.
     pub(crate) control: Option<Controldata>,
+    /// What the other server said about itself, after this one had been asked how far it had replayed.
+    pub(crate) peer: Option<Peer>,
+    /// A standby that has stopped where its WAL, which came from the primary, has no record: where, and how many bytes before the
+    /// next one.
+    pub(crate) no_record_at: Option<(Lsn, u64)>,
     /// Whether the replication role can log in at the other server; nothing if that was not tried.
     pub(crate) login: Option<bool>,
     /// Why it cannot.
@@ -103,6 +113,20 @@ pub(crate) struct ArchiveFacts {
     pub(crate) files: Vec<String>,
     /// The newest history of timelines in it.
     pub(crate) history: History,
+}
+
+/// What a standby had replayed, and then where the WAL of the other server ended: no healthy standby is ahead of that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Peer {
+    /// Identity of the other server's cluster.
+    pub(crate) system_identifier: String,
+    /// The timeline that it writes.
+    pub(crate) timeline: u32,
+    /// Where its WAL ended.
+    pub(crate) end: Lsn,
+    /// What this standby had replayed before.
+    pub(crate) replayed: Lsn,
 }
 
 /// What `pg_controldata` says; of a running server it is the last checkpoint's state.
@@ -228,6 +252,10 @@ pub(crate) struct GocdFacts {
     pub(crate) version: Option<String>,
     /// The database its `db.properties` names, without parameters.
     pub(crate) database: Option<String>,
+    /// Whether there is a good file with an access token, or what is wrong with it; nothing if the inventory names none.
+    pub(crate) token: Option<Result<(), String>>,
+    /// Whether it is in maintenance mode, or what it said instead; nothing if it was not asked.
+    pub(crate) maintenance: Option<Result<bool, String>>,
     /// Its files, or why they are not known.
     pub(crate) manifest: Result<Manifest, String>,
     /// The VIP, or why it is not known.
@@ -247,6 +275,8 @@ impl Default for GocdFacts {
             health: 0,
             version: None,
             database: None,
+            token: None,
+            maintenance: None,
             manifest: Err("standbyd did not answer".to_owned()),
             vip: Err("vipd did not answer".to_owned()),
             name: Vec::new(),
@@ -263,6 +293,11 @@ pub(super) fn parse(text: &str) -> HostFacts {
         match key.split_once('.') {
             Some(("host", "now")) => host.now = value.parse().ok(),
             Some(("host", "uid")) => host.uid = value.parse().ok(),
+            Some(("host", "unwritable")) => host.unwritable = Some(value.to_owned()),
+            Some(("host", "denied")) => {
+                let (number, path) = value.split_once('|').unwrap_or((value, ""));
+                host.denied.extend(number.parse().ok().map(|number| (number, path.to_owned())));
+            }
             Some(("archive", key)) => archive(&mut host.postgresql.get_or_insert_default().archive, key, value),
             Some(("host", "complete")) => host.complete = true,
             Some(("pg", key)) => server(host.postgresql.get_or_insert_default(), key, value),
@@ -298,11 +333,24 @@ fn server(facts: &mut PostgresqlFacts, key: &str, value: &str) {
         "kept" => facts.kept.push(value.to_owned()),
         "history" => history(&mut facts.history, value),
         "recovering" => facts.recovering = timeline_of(value),
+        "peer" => facts.peer = peer(value),
+        "no-record-at" => {
+            let (at, bytes) = value.split_once('|').unwrap_or_default();
+            facts.no_record_at = at.parse().ok().zip(bytes.parse().ok());
+        }
         "login" => facts.login = Some(value == "0"),
         "login-words" => append(&mut facts.login_words, value),
         "sql-error" => append(&mut facts.sql_error, value),
         _ => service(&mut facts.service, key, value),
     }
+}
+
+/// `0/5000148|7300000000000000001|1|0/5000148|`: what was replayed here, and then the answer to `IDENTIFY_SYSTEM`.
+fn peer(value: &str) -> Option<Peer> {
+    let mut part = value.split('|');
+    let replayed = part.next()?.parse().ok()?;
+    let system_identifier = part.next()?.to_owned();
+    Some(Peer { replayed, system_identifier, timeline: part.next()?.parse().ok()?, end: part.next()?.parse().ok()? })
 }
 
 /// One line of a history: `00000003.history|2|0/5000148`.
@@ -404,6 +452,9 @@ fn gocd(facts: &mut GocdFacts, key: &str, value: &str) {
             facts.version = answer.and_then(|answer| Some(answer.get("full_version")?.as_str()?.to_owned()));
         }
         "database" => facts.database = Some(value.to_owned()),
+        "token" => facts.token = Some(Ok(())),
+        "token-error" => facts.token = Some(Err(value.to_owned())),
+        "maintenance" => facts.maintenance = Some(is_on(value).ok_or_else(|| value.to_owned())),
         "manifest" => facts.manifest = schema(value, Manifest::SCHEMA, |manifest: &Manifest| manifest.schema),
         "manifest-error" => facts.manifest = Err(value.to_owned()),
         "vip" => facts.vip = schema(value, VipStatus::SCHEMA, |status: &VipStatus| status.schema),

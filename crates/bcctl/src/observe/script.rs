@@ -3,7 +3,7 @@
 use bc_model::inventory::{Archive, Inventory, Service};
 use bc_model::version::{Marker, Version, WalNames};
 
-use crate::command::{Command, gocd, postgresql, quote, service, vip};
+use crate::command::{Command, gocd, maintenance, postgresql, quote, service, vip};
 use crate::place::Place;
 
 /// What a running server says about itself; each line is `key=value`. Columns that only a primary (or a standby) may be
@@ -44,8 +44,14 @@ SELECT 'sql.size=' || sum(pg_database_size(oid)) FROM pg_database;
 }
 
 /// The command that looks at `host`, whatever its roles.
-pub(super) fn look(inventory: &Inventory, host: &str) -> Command {
+pub(crate) fn look(inventory: &Inventory, host: &str) -> Command {
+    look_with(inventory, host, None)
+}
+
+/// The same, and `rights`: lines that ask what the login may do.
+pub(super) fn look_with(inventory: &Inventory, host: &str, rights: Option<String>) -> Command {
     let mut script = vec!["echo \"host.now=$(date +%s.%N)\"; echo \"host.uid=$(id -u)\"".to_owned()];
+    script.extend(rights);
     for place in Place::BOTH {
         if place.postgresql(inventory) == host {
             script.push(server(inventory, host, place.other().postgresql(inventory)));
@@ -76,14 +82,12 @@ fn service_lines(prefix: &str, service: &Service<'_>) -> String {
 fn server(inventory: &Inventory, host: &str, peer: &str) -> String {
     let server = inventory.server(host);
     let data = quote(server.data_directory);
-    let bin = |name: &str| quote(&format!("{}/{name}", server.bin_directory));
-    let owner = quote(&inventory.postgresql.os_user);
+    let bin = |name: &str| postgresql::program(inventory, host, name);
     let options = "PGCONNECT_TIMEOUT=3 PGOPTIONS='-c default_transaction_read_only=on -c statement_timeout=5s'";
-    let psql = postgresql::psql(inventory, host).replace("-v ON_ERROR_STOP=1", "");
-    let psql = psql.replacen(&format!("runuser -u {owner} -- "), &format!("runuser -u {owner} -- env {options} "), 1);
+    let psql = format!("{options} {}", postgresql::owners_psql(inventory, host).replace("-v ON_ERROR_STOP=1", ""));
     let login =
         format!("{} dbname=postgres replication=true connect_timeout=3", postgresql::conninfo(inventory, host, peer));
-    let login = format!("runuser -u {owner} -- {} -XAtq -w -d {} -c IDENTIFY_SYSTEM", bin("psql"), quote(&login));
+    let login = format!("{} -XAtq -w -d {} -c IDENTIFY_SYSTEM", bin("psql"), quote(&login));
     let version = inventory.postgresql.version;
     let trigger = match (version.trigger(), version.marker()) {
         (None, _) => "true".to_owned(),
@@ -94,8 +98,9 @@ fn server(inventory: &Inventory, host: &str, peer: &str) -> String {
             format!("{psql} -c \"SELECT setting FROM pg_settings WHERE name = '{name}' AND setting <> ''\" 2>/dev/null")
         }
     };
-    format!(
-        "{service}\n\
+    // As the owner, who has files of its own for what takes long.
+    let script = format!(
+        "tmp=$(mktemp -d) && trap 'rm -rf \"$tmp\"' EXIT\n\
          echo \"pg.data=$([ -e {data}/PG_VERSION ] && cat {data}/PG_VERSION)\"\n\
          echo \"pg.program=$({postgres} --version 2>/dev/null)\"\n\
          for file in standby.signal recovery.signal recovery.conf backup_label; do [ ! -e {data}/$file ] || echo \"pg.file=$file\"; done\n\
@@ -110,18 +115,47 @@ fn server(inventory: &Inventory, host: &str, peer: &str) -> String {
          {archive}\n\
          ps -o args= --ppid \"$(head -n 1 {data}/postmaster.pid 2>/dev/null)\" 2>/dev/null | \
          sed -n 's/.*startup.* \\([0-9A-F]\\{{24\\}}\\).*/pg.recovering=\\1/p'\n\
-         {{ {login} >\"$tmp\"/login.out 2>\"$tmp\"/login.err; echo \"pg.login=$?\" >\"$tmp\"/login; \
+         {{ at=$({psql} -c {replayed} 2>/dev/null)\n\
+         {login} >\"$tmp\"/login.out 2>\"$tmp\"/login.err; echo \"pg.login=$?\" >\"$tmp\"/login; \
+         [ -z \"$at\" ] || sed \"s,^,pg.peer=$at|,\" \"$tmp\"/login.out >>\"$tmp\"/login\n\
+         {stops}\n\
          sed 's/^/pg.login-words=/' \"$tmp\"/login.err >>\"$tmp\"/login; rm \"$tmp\"/login.out \"$tmp\"/login.err; }} &\n\
          {psql} 2>\"$tmp\"/sql.err <<'EOF'\n{questions}EOF\n\
          head -n 3 \"$tmp\"/sql.err | sed 's/^/pg.sql-error=/'; rm \"$tmp\"/sql.err\n\
          trigger=$({trigger})\n\
-         [ -z \"$trigger\" ] || ! (cd {data} && [ -e \"$trigger\" ]) || echo \"pg.file=$trigger\"",
-        service = service_lines("pg", &server.service),
+         [ -z \"$trigger\" ] || ! (cd {data} && [ -e \"$trigger\" ]) || echo \"pg.file=$trigger\"\n\
+         wait; cat \"$tmp\"/* 2>/dev/null; true",
+        replayed = quote(&format!("SELECT {} WHERE pg_is_in_recovery()", version.wal().last_replay)),
+        stops = stops(inventory, host),
         questions = questions(version),
         history = newest_history("pg", &quote(&format!("{}/{}", server.data_directory, version.wal().directory))),
-        archive = inventory.postgresql.archive.as_ref().map(|archive| shared(archive, &owner)).unwrap_or_default(),
+        archive = inventory.postgresql.archive.as_ref().map(shared).unwrap_or_default(),
         postgres = bin("postgres"),
         control = bin("pg_controldata"),
+    );
+    format!(
+        "{}\n{}",
+        service_lines("pg", &server.service),
+        postgresql::as_owner(inventory, &format!("sh -c {}", quote(&script)))
+    )
+}
+
+/// Whether the WAL of the standby on `host` has a record where its replay (`$at`) has stopped.
+///
+/// What is in its WAL directory from there on came from the primary. If the two share a history, that is a record's begin, or nothing
+/// yet; if the next record begins elsewhere, replay stands in the middle of one. A page begins with a header of 24 or 40 bytes.
+fn stops(inventory: &Inventory, host: &str) -> String {
+    let server = inventory.server(host);
+    let directory = inventory.postgresql.version.wal().directory;
+    let program = if directory == "pg_xlog" { "pg_xlogdump" } else { "pg_waldump" };
+    format!(
+        "timeline=$(ps -o args= --ppid \"$(head -n 1 {data}/postmaster.pid 2>/dev/null)\" 2>/dev/null | \
+         sed -n 's/.*startup.* \\([0-9A-F]\\{{8\\}}\\)[0-9A-F]\\{{16\\}}.*/\\1/p')\n\
+         [ -z \"$at\" ] || [ -z \"$timeline\" ] || {program} -p {wal} -t $((0x$timeline)) -s \"$at\" -n 1 2>/dev/null | \
+         sed -n \"s,^first record is after .*skipping over \\([0-9]*\\) byte.*,pg.no-record-at=$at|\\1,p\" >>\"$tmp\"/login",
+        data = quote(server.data_directory),
+        wal = quote(&format!("{}/{directory}", server.data_directory)),
+        program = quote(&format!("{}/{program}", server.bin_directory)),
     )
 }
 
@@ -133,15 +167,31 @@ fn newest_history(prefix: &str, directory: &str) -> String {
     )
 }
 
-/// The archive on the shared drive, as this host sees it.
-fn shared(archive: &Archive, owner: &str) -> String {
+/// The archive on the shared drive, as the owner of the server on this host sees it.
+fn shared(archive: &Archive) -> String {
     let directory = quote(&archive.directory);
     format!(
         "if [ -d {directory} ]; then echo archive.there=t; fi\n\
-         if runuser -u {owner} -- test -w {directory}; then echo archive.writable=t; fi\n\
+         if [ -w {directory} ]; then echo archive.writable=t; fi\n\
          df -PB1 {directory} 2>/dev/null | awk 'NR == 2 {{ print \"archive.free=\" $4 }}'\n\
          ls -t {directory} 2>/dev/null | grep -xE '[0-9A-F]{{24}}' | head -n 32 | sed 's/^/archive.file=/'\n{}",
         newest_history("archive", &directory)
+    )
+}
+
+/// Whether there is a good token, and what the server says to it; it is asked only if it runs.
+fn rest(inventory: &Inventory, host: &str) -> String {
+    format!(
+        "\n{asking} 2>&1 | \
+         sed '/^gocd\\./!s/^/gocd.token-error=/' >\"$tmp\"/token &",
+        asking = maintenance::asking(
+            inventory,
+            host,
+            &format!(
+                "echo gocd.token=t; {{ {}; }} || exit 0; echo \"gocd.maintenance=$(ask admin/maintenance_mode/info -f 2>&1 | tr -d '\\n')\"",
+                service::runs(&inventory.gocd_server(host).service)
+            )
+        ),
     )
 }
 
@@ -149,7 +199,12 @@ fn application(inventory: &Inventory, host: &str) -> String {
     let server = inventory.gocd_server(host);
     let base = format!("http://127.0.0.1:{}", server.port);
     let address = inventory.vip.address.addr();
-    let properties = quote(&format!("{}/db.properties", server.config_directory));
+    // Its other lines are nobody's business: one is a password.
+    let properties = format!(
+        "runuser -u {} -- grep -F db.url {}",
+        quote(&inventory.gocd.os_user),
+        quote(&format!("{}/db.properties", server.config_directory))
+    );
     let probe = if address.is_ipv6() { format!("http://[{address}]") } else { format!("http://{address}") };
     // An entry in the neighbour table may be old; only an answer says that the address is in use.
     format!(
@@ -157,7 +212,7 @@ fn application(inventory: &Inventory, host: &str) -> String {
          {{ echo \"gocd.health=$(curl -s -o /dev/null -m 5 -w '%{{http_code}}' {health})\"; \
          echo \"gocd.version=$(curl -fs -m 5 -H 'Accept: application/vnd.go.cd.v1+json' {version} | tr -d '\\n')\"; }} >\"$tmp\"/health &\n\
          {name}ip -o link show dev {interface} 2>/dev/null | sed -n 's/.*link\\/ether \\([0-9a-f:]*\\).*/gocd.mac=\\1/p'\n\
-         sed -n 's/^ *db\\.url *[=:] *\\([^?]*\\).*/gocd.database=\\1/p' {properties} 2>/dev/null\n\
+         {properties} 2>/dev/null | sed -n 's/^ *db\\.url *[=:] *\\([^?]*\\).*/gocd.database=\\1/p'\n\
          {{ {manifest} >\"$tmp\"/manifest.out 2>\"$tmp\"/manifest.err && tr -d '\\n' <\"$tmp\"/manifest.out | sed 's/^/gocd.manifest=/' >\"$tmp\"/manifest \
          || head -n 2 \"$tmp\"/manifest.err | sed 's/^/gocd.manifest-error=/' >\"$tmp\"/manifest; echo >>\"$tmp\"/manifest; \
          rm \"$tmp\"/manifest.out \"$tmp\"/manifest.err; }} &\n\
@@ -165,8 +220,9 @@ fn application(inventory: &Inventory, host: &str) -> String {
          rm \"$tmp\"/vip.err\n\
          ip -o address show to {address} 2>/dev/null | grep -q . || \
          {{ {{ ping -c 1 -W 1 {address} >/dev/null 2>&1 || curl -s -g -o /dev/null --connect-timeout 1 -m 2 {probe}:{port}/; }} && \
-         echo \"gocd.vip-answers=$(ip neigh show to {address} | sed -n 's/.*lladdr \\([0-9a-f:]*\\).*/\\1/p')\"; }} >\"$tmp\"/answers &",
+         echo \"gocd.vip-answers=$(ip neigh show to {address} | sed -n 's/.*lladdr \\([0-9a-f:]*\\).*/\\1/p')\"; }} >\"$tmp\"/answers &{rest}",
         service = service_lines("gocd", &server.service),
+        rest = if maintenance::is_used(inventory) { rest(inventory, host) } else { String::new() },
         interface = quote(&inventory.vip.interface),
         name = inventory
             .vip

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bc_model::fencing::NodeState;
+use bc_model::fencing::{DeviceReach, Grade, LevelReach, NodeReach, NodeState};
 use bc_model::inventory::Inventory;
 
 use super::facts::parse;
@@ -128,7 +128,15 @@ pub(crate) fn serving(place: Place) -> Observation {
             })
             .collect(),
         fence_check: None,
+        reach: Some(["go1", "go2", "pg1", "pg2"].map(|node| reaching(node, Grade::A)).to_vec()),
     }
+}
+
+/// A node with one level of one device, which proves this much; `B` is required.
+pub(crate) fn reaching(node: &str, grade: Grade) -> NodeReach {
+    let devices = vec![DeviceReach { device: format!("{node}-power"), grade }];
+    let levels = vec![LevelReach { level: 1, grade, required: Grade::B, devices }];
+    NodeReach { node: node.to_owned(), enough: grade >= Grade::B, levels }
 }
 
 impl Observation {

@@ -4,7 +4,7 @@ use bc_model::fencing::NodeState;
 use bc_model::inventory::{Bytes, Inventory};
 use bc_model::journal::Intent;
 
-use super::{Decision, Plan, Reseed, needed};
+use super::{Decision, Plan, Reseed, needed, unpublished};
 use crate::finding::{ALL, Finding};
 use crate::observe::Observation;
 use crate::place::Place;
@@ -49,8 +49,11 @@ pub(crate) fn plan(inventory: &Inventory, seen: &Observation, part: &Part, opera
         timeline,
         system_identifier: seen.system_identifier(inventory),
         fence: Vec::new(),
+        fence_together: false,
         power_on: Vec::new(),
         reseed: None,
+        salvage_first: false,
+        publish: part == &Part::Promote && rules::fencing::knows(seen, to.postgresql(inventory)),
     };
     if let Part::Vip { host } = part {
         return vip(inventory, seen, host, decision);
@@ -145,13 +148,17 @@ fn promote(site: &Site<'_>, decision: impl Fn(Place, u32) -> Decision) -> Plan {
     }
     let mut decision = decision(to, standby.timeline);
     let stopped = seen.postgresql(inventory, from).is_some_and(|server| !server.service.active);
+    let mut notes: Vec<String> = unpublished(inventory, &decision).into_iter().collect();
+    if let Some(finding) = rules::fencing::out_of_reach(seen, old).filter(|_| !stopped) {
+        return Plan::Refused(vec![finding]);
+    }
     let note = if stopped {
         format!("{old} has to be shut down cleanly, and {new} to have its last byte; else nothing is promoted")
     } else {
         decision.fence.push(old.to_owned());
         loss::of(site).words(inventory)
     };
-    let notes = vec![note, "GoCD, its files and the VIP are not touched".to_owned()];
+    notes.extend([note, "GoCD, its files and the VIP are not touched".to_owned()]);
     Plan::Steps { decision, notes }
 }
 
@@ -166,9 +173,13 @@ fn vip(inventory: &Inventory, seen: &Observation, host: &str, decision: impl Fn(
         (None, _) => return refuse(format!("{host} cannot be asked about the VIP"), "`bcctl status` says why"),
         _ => {}
     }
-    let mut decision = decision(to, 0);
+    let timelines = Place::BOTH.into_iter().filter_map(|place| seen.sql(inventory, place)).map(|sql| sql.timeline);
+    let mut decision = decision(to, timelines.max().unwrap_or(0));
     let mut notes = vec!["PostgreSQL and GoCD are not touched".to_owned()];
     if there.is_none() {
+        if let Some(finding) = rules::fencing::out_of_reach(seen, other) {
+            return Plan::Refused(vec![finding]);
+        }
         decision.fence.push(other.to_owned());
         notes.push(format!("{other} cannot be asked, so it is turned off first: it may hold the VIP"));
     }

@@ -1,5 +1,6 @@
 //! Every refusal and every way: an observation and an intent in, a plan out.
 
+use bc_model::fencing::Grade;
 use bc_model::fencing::NodeState::{Off, On, Unknown};
 use bc_model::inventory::Bytes;
 use bc_model::journal::Intent::{self, Failback, Failover, Switchover};
@@ -7,7 +8,7 @@ use bc_model::journal::Intent::{self, Failback, Failover, Switchover};
 use super::{Accepted, Decision, Plan, plan};
 use crate::lsn::Lsn;
 use crate::observe::Observation;
-use crate::observe::tests::{healthy, inventory, serving};
+use crate::observe::tests::{healthy, inventory, reaching, serving};
 use crate::place::Place;
 
 fn decide(seen: &Observation, intent: Intent) -> Plan {
@@ -99,6 +100,48 @@ fn a_lost_home_is_fenced_application_first() {
 fn either_half_of_home_may_be_the_lost_one() {
     for seen in [healthy().lost("pg1", On), healthy().lost("go1", Unknown), healthy().stopped("pg1")] {
         assert_eq!(decision(decide(&seen, Failover)).0.fence, ["go1", "pg1"]);
+    }
+}
+
+#[test]
+fn both_hosts_are_fenced_at_once_only_if_nothing_from_there_can_reach_the_standby() {
+    let together = |seen: &Observation| decision(decide(seen, Failover)).0.fence_together;
+    let deaf = |mut seen: Observation| {
+        seen.answers("pg2").receiver = None;
+        seen
+    };
+    assert!(together(&deaf(home_lost())), "neither we nor the standby hear from it");
+    assert!(!together(&home_lost()), "only we do not: GoCD's last writes may still arrive");
+    assert!(!together(&deaf(healthy().stopped("pg1"))), "its host answers");
+    let mut inventory = inventory();
+    inventory.fencing.together = false;
+    let plan = plan(&inventory, &deaf(home_lost()), Failover, Accepted::default(), "OP");
+    assert!(!decision(plan).0.fence_together, "one switch for both");
+
+    // A plan that was shown still stands when the standby notices meanwhile, and not the other way round.
+    let (one_by_one, at_once) =
+        (decision(decide(&home_lost(), Failover)).0, decision(decide(&deaf(home_lost()), Failover)).0);
+    assert!(one_by_one.stands(&one_by_one) && one_by_one.stands(&at_once) && at_once.stands(&at_once));
+    assert!(!at_once.stands(&one_by_one));
+    assert!(!one_by_one.stands(&Decision { timeline: 2, ..one_by_one.clone() }));
+}
+
+#[test]
+fn a_host_that_could_not_be_proven_off_well_enough_is_not_touched() {
+    let mut seen = home_lost();
+    seen.reach.as_mut().expect("nodes")[2] = reaching("pg1", Grade::D);
+    let reasons = reasons(&decide(&seen, Failover));
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    assert!(reasons[0].contains("pg1: could not be proven off well enough: level 1 (pg1-power: D)"), "{reasons:?}");
+    seen.reach = None;
+    let (_, notes) = decision(decide(&seen, Failover));
+    assert!(notes.contains("fence cannot be told of the new timeline here"), "{notes}");
+}
+
+#[test]
+fn every_promotion_is_told_to_fence() {
+    for (seen, intent) in [(healthy(), Switchover), (home_lost(), Failover), (home_stopped(), Failback)] {
+        assert!(decision(decide(&seen, intent)).0.publish, "{intent}");
     }
 }
 

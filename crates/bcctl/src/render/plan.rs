@@ -10,7 +10,7 @@ use super::{operation, say};
 use crate::command::{At, Command};
 use crate::execute::uses;
 use crate::hosts::by_hand;
-use crate::judge::{Check, Expect};
+use crate::judge::{Check, Expect, Mode};
 use crate::plan::Decision;
 use crate::steps::{Step, Undo, When};
 
@@ -19,10 +19,24 @@ pub(crate) fn plan(decision: &Decision, notes: &[String], steps: &[Step]) {
     say(&format!("{}: from {} to {} ({})", decision.intent, decision.from(), decision.to, decision.operation));
     for (index, step) in steps.iter().enumerate() {
         let mark = if step.point_of_no_return { "   << point of no return" } else { "" };
-        say(&format!("{:>4}. {:18} {}{mark}", index + 1, step.id, step.words));
+        say(&format!("{:>4}. {} {:18} {}{mark}", index + 1, bracket(steps, index), step.id, step.words));
+    }
+    if steps.iter().any(|step| step.beside) {
+        say("  (steps behind one line begin together)");
     }
     for note in notes {
         say(&format!("  note: {note}"));
+    }
+}
+
+/// A line along the steps of a group.
+fn bracket(steps: &[Step], index: usize) -> char {
+    let beside = |index: usize| steps.get(index).is_some_and(|step| step.beside);
+    match (beside(index), beside(index + 1)) {
+        (false, false) => ' ',
+        (false, true) => '┌',
+        (true, true) => '│',
+        (true, false) => '└',
     }
 }
 
@@ -52,6 +66,7 @@ pub(super) fn steps_text(inventory: &Inventory, steps: &[Step]) -> String {
     let mut text = String::new();
     for (index, step) in steps.iter().enumerate() {
         let mark = if step.point_of_no_return { "; POINT OF NO RETURN" } else { "" };
+        let mark = if step.beside { format!("; together with {}", steps[index - 1].id) } else { mark.to_owned() };
         let _ = writeln!(
             text,
             "\n## {}. {}: {} (at most {} s{mark})",
@@ -79,6 +94,12 @@ pub(super) fn steps_text(inventory: &Inventory, steps: &[Step]) -> String {
         let _ = writeln!(text, "# run:");
         for command in &step.run {
             line(&mut text, inventory, &mut at, command, "");
+        }
+        if !step.meter.is_empty() {
+            let _ = writeln!(text, "# meanwhile, every few seconds, how far it is:");
+            for command in &step.meter {
+                line(&mut text, inventory, &mut at, command, "");
+            }
         }
         if step.when == When::Always && !step.checks.is_empty() {
             checks(&mut text, inventory, &mut at, "# has to hold afterwards:", &step.checks);
@@ -127,9 +148,15 @@ fn checks(text: &mut String, inventory: &Inventory, at: &mut Option<At>, heading
             Expect::Success | Expect::Reached => "",
             Expect::True => "   # says t first",
             Expect::FencedOff => "   # says confirmed, off",
+            Expect::FencedStopped => "   # says confirmed, off, grade D",
             Expect::VipHeld(_) => "   # lists the address",
             Expect::VipAbsent(_) => "   # does not list the address",
             Expect::SameFiles => "   # both say the same",
+            Expect::Maintenance(Mode::On) => "   # says is_maintenance_mode true",
+            Expect::Maintenance(Mode::Quiet) => "   # says is_maintenance_mode true, and no building_jobs",
+            Expect::Maintenance(Mode::Off) => "   # says is_maintenance_mode false",
+            Expect::Compared => "   # which folders are beyond the counters",
+            Expect::TokenPast { .. } => "   # has a token of the new timeline",
         };
         for command in &check.commands {
             line(text, inventory, at, command, meaning);

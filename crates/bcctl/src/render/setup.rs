@@ -21,7 +21,7 @@ pub(crate) fn setup(
     let host = setup.host(inventory);
     let mut out = anstream::stdout();
     for edit in &setup.edits {
-        let changes = diff(edit.old.as_deref().unwrap_or_default(), &edit.new_text());
+        let changes = diff(edit.old_text(), &edit.new_text());
         let state = match (&edit.old, changes.is_empty()) {
             (_, true) => "is as it should be",
             (None, false) => "new",
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
     use crate::observe::tests::{healthy, inventory};
     use crate::place::Place;
-    use crate::setup::Role;
+    use crate::setup::{Copy, Role};
     use crate::steps::setup_steps;
 
     /// The steps of a setup for a version, with the number of the version as `V`.
@@ -67,8 +67,14 @@ mod tests {
             1,
         ) + "\n[postgresql.archive]\ndirectory = \"/srv/wal-archive\"\ncleanup = true\n";
         let inventory = Inventory::parse("bc.toml", &toml).expect("a site");
-        let mut setup =
-            Setup { role, serving: Place::Home, operation: "OP".to_owned(), edits: Vec::new(), copy: Some(1 << 30) };
+        let mut setup = Setup {
+            role,
+            serving: Place::Home,
+            operation: "OP".to_owned(),
+            edits: Vec::new(),
+            copy: Some(Copy { needed: 1 << 30, operation: "OP".to_owned() }),
+            timer: true,
+        };
         let seen = healthy();
         setup.edits =
             crate::setup::edits(&inventory, setup.role, setup.host(&inventory), seen.sql(&inventory, Place::Home));

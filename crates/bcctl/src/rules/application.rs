@@ -1,8 +1,12 @@
 //! The GoCD pair and its files.
 
+use bc_model::inventory::Inventory;
+
 use super::Site;
+use crate::command::maintenance;
 use crate::finding::kinds::{
-    DB_FOREIGN, DB_MISSING, FILE_MISSING, FILES_DIFFER, FILES_UNKNOWN, GOCD_DOWN, GOCD_NOT_READY, GOCD_TWICE,
+    DB_FOREIGN, DB_MISSING, DB_NAME, FILE_MISSING, FILES_DIFFER, FILES_UNKNOWN, GOCD_DOWN, GOCD_NOT_READY, GOCD_TWICE,
+    IN_MAINTENANCE, NO_TOKEN, TOKEN,
 };
 use crate::finding::{Finding, PLANNED};
 use crate::judge::{difference, missing};
@@ -15,8 +19,9 @@ pub(super) fn findings(site: &Site<'_>) -> Vec<Finding> {
     }
     if let Some(other) = site.seen.gocd(site.inventory, site.other()) {
         findings.push(rests(site.go(site.other()), other));
-        findings.push(database(site.go(site.other()), other));
+        findings.push(database(site.inventory, site.go(site.other()), other));
     }
+    findings.extend(rest(site));
     findings.extend(files(site));
     findings
 }
@@ -48,8 +53,47 @@ fn rests(host: &str, gocd: &GocdFacts) -> Finding {
     Finding::ok(host, "GoCD is stopped, as it should be")
 }
 
-fn database(host: &str, gocd: &GocdFacts) -> Finding {
+/// Whether GoCD can be brought to rest and let go.
+fn rest(site: &Site<'_>) -> Vec<Finding> {
+    if !maintenance::is_used(site.inventory) {
+        let words = "GoCD is neither brought to rest before it is stopped nor started at rest: the inventory names no access token";
+        return vec![Finding::of(&NO_TOKEN, "site", words).hint(NO_TOKEN.mend)];
+    }
+    let mut findings = Vec::new();
+    for place in [site.serving, site.other()] {
+        let Some(gocd) = site.seen.gocd(site.inventory, place) else { continue };
+        let host = site.go(place);
+        // A server that is not ready says nothing about the token.
+        match (&gocd.token, &gocd.maintenance) {
+            (Some(Err(words)), _) => findings.push(Finding::of(&TOKEN, host, words.clone()).hint(TOKEN.mend)),
+            (_, Some(Err(words))) if gocd.health == 200 => findings.push(
+                Finding::of(&TOKEN, host, format!("GoCD does not take the access token: {words}")).hint(TOKEN.mend),
+            ),
+            (_, Some(Ok(true))) => findings.push(
+                Finding::of(
+                    &IN_MAINTENANCE,
+                    host,
+                    "GoCD is in maintenance mode: nothing is triggered, no job is assigned",
+                )
+                .hint(IN_MAINTENANCE.mend),
+            ),
+            (_, Some(Ok(false))) => findings.push(Finding::ok(host, "GoCD is not in maintenance mode")),
+            _ => {}
+        }
+    }
+    findings
+}
+
+fn database(inventory: &Inventory, host: &str, gocd: &GocdFacts) -> Finding {
     match gocd.database.as_deref() {
+        Some(url)
+            if url.starts_with("jdbc:postgresql:")
+                && inventory.policy.quarantine_artifacts
+                && url.rsplit('/').next() != Some(inventory.gocd.database.as_str()) =>
+        {
+            let words = format!("db.properties names {url}, and the inventory the database {}", inventory.gocd.database);
+            Finding::of(&DB_NAME, host, words).hint("correct `gocd.database` in the inventory, or db.properties")
+        }
         Some(url) if url.starts_with("jdbc:postgresql:") => Finding::ok(host, format!("db.properties names {url}")),
         Some(url) => Finding::of(&DB_FOREIGN, host, format!("db.properties names {url}, which is not PostgreSQL"))
             .hint("db.url=jdbc:postgresql://HOST:5432/DATABASE, with the PostgreSQL host of the same place"),

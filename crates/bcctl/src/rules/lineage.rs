@@ -5,11 +5,13 @@
 //! timeline 1 ──────────┬───────────▶ the diverged node replays 1 up to here: past the end of 1
 //!                      └─ 2 ───────▶ the primary writes 2; its history says where 1 ended
 //! ```
+//!
+//! Two that wrote one timeline have no history that says so; their records do ([`apart`]).
 
 use super::Site;
 use crate::finding::Finding;
 use crate::finding::kinds::DIVERGED;
-use crate::observe::{History, Observation, PostgresqlFacts, SqlFacts};
+use crate::observe::{History, Observation, Peer, PostgresqlFacts, SqlFacts};
 use crate::place::Place;
 
 /// Why the standby of a site cannot be trusted, if so. Nothing if its history is the primary's, or not known.
@@ -58,6 +60,9 @@ pub(super) fn alone(site: &Site<'_>, standby: &SqlFacts) -> Option<Finding> {
 
 fn beside(site: &Site<'_>, primary: &SqlFacts, standby: &SqlFacts) -> Option<String> {
     let (one, two) = (site.pg(site.serving), site.pg(site.other()));
+    if let Some(words) = apart(server(site, site.other())?, primary, one) {
+        return Some(words);
+    }
     // Read in one statement on the primary: no healthy standby can be ahead there.
     if let Some(row) = primary.replication.iter().find(|row| row.name == two && row.ahead) {
         let lsn = |lsn: Option<crate::lsn::Lsn>| lsn.map_or_else(String::new, |lsn| lsn.to_string());
@@ -76,6 +81,32 @@ fn beside(site: &Site<'_>, primary: &SqlFacts, standby: &SqlFacts) -> Option<Str
     }
     let history = histories(site.inventory, site.seen).find(|history| history.timeline == primary.timeline)?;
     against(server(site, site.other())?, standby, history, one)
+}
+
+/// Why the records of a standby are not the primary's, if so. It is the only sign where both wrote one timeline, which is what GoCD's page
+/// leads to: a base backup that is started as a primary, without a promotion, while the other server has gone on.
+fn apart(standby: &PostgresqlFacts, primary: &SqlFacts, one: &str) -> Option<String> {
+    let both = |timeline: u32| format!("both wrote timeline {timeline}, with no promotion between them");
+    let same = |timeline: &u32| *timeline == primary.timeline;
+    if let Some(peer) = standby.peer.as_ref().filter(|peer| ahead(peer, primary)) {
+        let why = standby.recovering.filter(same).map_or_else(|| "its history is another one".to_owned(), both);
+        return Some(format!(
+            "has replayed {}, and {one}, asked after that, had written only {}: {why}",
+            peer.replayed, peer.end
+        ));
+    }
+    let (at, skipped) = standby.no_record_at?;
+    // Before the first record of a page there is its header.
+    if at.0 % 8192 == 0 && matches!(skipped, 24 | 40) {
+        return None;
+    }
+    let why = standby.recovering.filter(same).map(both)?;
+    Some(format!("has stopped at {at}, which is in the middle of a record of {one}: {why}"))
+}
+
+/// Whether the standby had replayed more than the primary, asked after that, had written; no healthy one can.
+fn ahead(peer: &Peer, primary: &SqlFacts) -> bool {
+    peer.system_identifier == primary.system_identifier && peer.timeline == primary.timeline && peer.replayed > peer.end
 }
 
 fn alone_words(site: &Site<'_>, standby: &SqlFacts) -> Option<String> {

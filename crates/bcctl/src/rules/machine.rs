@@ -1,18 +1,19 @@
 //! Hosts, boot and fencing.
 
 use bc_model::fencing::NodeState;
-use bc_model::inventory::Service;
+use bc_model::inventory::{Inventory, Service};
 use bc_model::journal::Intent;
 
 use super::Site;
 use crate::finding::kinds::{
-    BROKE_OFF, CLOCK, FENCE_DEVICE, FENCE_UNUSABLE, NO_GATE, NOT_ROOT, OFF, POWER_UNKNOWN, UNIT_ENABLED, UNIT_MISSING,
-    UNREACHABLE,
+    BROKE_OFF, CLOCK, FENCE_DEVICE, FENCE_UNUSABLE, NO_GATE, NOT_ALLOWED, NOT_ROOT, OFF, POWER_UNKNOWN, UNIT_ENABLED,
+    UNIT_MISSING, UNREACHABLE,
 };
 use crate::finding::{ALL, Finding, PLANNED};
 use crate::hosts::Unreached;
 use crate::observe::{FenceTrouble, Host, ServiceFacts};
 use crate::place::Place;
+use crate::sudo::{self, Missing};
 
 pub(super) fn findings(site: &Site<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -68,16 +69,58 @@ fn reached(site: &Site<'_>, place: Place, host: &str) -> Finding {
         Some(Host::Unseen { reason, words }) => {
             Finding::of(&UNREACHABLE, host, format!("cannot be reached: {words}")).refuses(refuses).hint(reason.hint())
         }
-        Some(Host::Seen(facts)) if facts.uid.is_some_and(|uid| uid != 0) => {
+        Some(Host::Seen(facts)) if facts.unwritable.is_some() && facts.complete => {
+            let directory = facts.unwritable.as_deref().unwrap_or_default();
+            let login = sudo::login(site.inventory, host).unwrap_or("the login");
+            let journals = &site.inventory.journal_directory;
+            Finding::of(
+                &NOT_ROOT,
+                host,
+                format!("{login} may not write {directory}, where the lock and the copies of the journals go"),
+            )
+            .refuses(if place == site.serving { PLANNED } else { ALL })
+            .hint(format!("on {host}, as root: install -d -m 0700 -o {login} {journals}"))
+        }
+        Some(Host::Seen(_)) if missing(site, host).is_some() => {
+            let missing = missing(site, host).unwrap_or(Ok(Vec::new()));
+            not_allowed(site.inventory, host, missing).refuses(if place == site.serving { PLANNED } else { ALL })
+        }
+        Some(Host::Seen(facts)) if facts.uid.is_some_and(|uid| uid != 0) && !sudo::by_command(site.inventory, host) => {
             Finding::of(&NOT_ROOT, host, format!("answers as user {}, not as root", facts.uid.unwrap_or_default()))
                 .refuses(if place == site.serving { PLANNED } else { ALL })
-                .hint(format!("log in as root, or set `sudo = true` in [hosts.{host}]"))
+                .hint(format!("log in as root, or set `sudo = true` or `sudo = \"commands\"` in [hosts.{host}]"))
         }
         Some(Host::Seen(facts)) if facts.complete => Finding::ok(host, "answers"),
         _ => Finding::of(&BROKE_OFF, host, "answers, but the look at it broke off")
             .refuses(PLANNED)
             .hint("run `bcctl check` again"),
     }
+}
+
+/// What sudo does not allow, if there is something.
+fn missing(site: &Site<'_>, host: &str) -> Option<Result<Vec<Missing>, String>> {
+    let missing = sudo::missing(site.inventory, site.seen, host);
+    let nothing = missing.as_ref().map_or(!sudo::by_command(site.inventory, host), Vec::is_empty);
+    (!nothing).then_some(missing)
+}
+
+/// Commands that sudo does not allow on a host, and the lines that would.
+pub(super) fn not_allowed(inventory: &Inventory, host: &str, missing: Result<Vec<Missing>, String>) -> Finding {
+    let login = sudo::login(inventory, host).unwrap_or("LOGIN");
+    let missing = match missing {
+        Ok(missing) => missing,
+        Err(why) => {
+            return Finding::of(&NOT_ALLOWED, host, format!("no sudo rules can be made for it: {why}"))
+                .hint("write `commands` in the inventory as `runuser -u USER -- /path/to/program …`, or use a unit");
+        }
+    };
+    let words: Vec<String> = missing.iter().map(|missing| missing.rule.words()).collect();
+    let lines: Vec<String> = missing.iter().map(|missing| missing.rule.line(login, &missing.path)).collect();
+    let hint = match lines.as_slice() {
+        [] | [_, _, _, ..] => format!("`bcctl sudoers {host}` prints the rules"),
+        few => format!("its sudoers need `{}`; `bcctl sudoers {host}` prints all rules", few.join("` and `")),
+    };
+    Finding::of(&NOT_ALLOWED, host, format!("sudo does not allow {login} to run {}", words.join("; nor "))).hint(hint)
 }
 
 fn power(site: &Site<'_>, host: &str) -> Option<Finding> {

@@ -1,13 +1,13 @@
 //! Broken sites: each yields the one finding that explains it, first.
 
-use bc_model::fencing::NodeState;
+use bc_model::fencing::{Grade, NodeState};
 use bc_model::inventory::Inventory;
 use bc_model::vip::VipStatus;
 
 use super::findings;
 use crate::finding::{Finding, Level};
 use crate::hosts::Unreached;
-use crate::observe::tests::{healthy, inventory};
+use crate::observe::tests::{healthy, inventory, reaching};
 use crate::observe::{FenceTrouble, GocdFacts, Host, Observation, Power};
 
 /// The findings that are not as they should be, in the order in which they are shown.
@@ -78,6 +78,8 @@ const BROKEN: &[Broken] = &[
         "BC105",
         "pg2",
     ),
+    ("sudo allows one command too few", |seen| seen.spoil("go2").denied = vec![(0, String::new())], "BC111", "go2"),
+    ("the journals have no place", |seen| seen.spoil("pg2").unwritable = Some("/var/lib".to_owned()), "BC105", "pg2"),
     ("the look broke off", |seen| seen.spoil("go1").complete = false, "BC106", "go1"),
     ("a clock is wrong", |seen| seen.spoil("pg2").clock_off = Some(-7200.0), "BC107", "pg2"),
     (
@@ -271,6 +273,25 @@ const BROKEN: &[Broken] = &[
     ("the archive command overwrites", |seen| seen.set("pg1", "archive_command", "cp %p /srv/wal/%f"), "BC408", "pg1"),
     ("the disk is nearly full", |seen| seen.server("pg2").free = Some(1 << 20), "BC410", "pg2"),
     ("db.properties is gone", |seen| seen.application("go2").database = None, "BC501", "go2"),
+    (
+        "db.properties names another database",
+        |seen| seen.application("go2").database = Some("jdbc:postgresql://pg2:5432/cruise".to_owned()),
+        "BC509",
+        "go2",
+    ),
+    (
+        "the token is readable by others",
+        |seen| seen.application("go2").token = Some(Err("has to hold an access token".to_owned())),
+        "BC510",
+        "go2",
+    ),
+    (
+        "GoCD does not know the token",
+        |seen| seen.application("go1").maintenance = Some(Err("curl: (22) error: 401".to_owned())),
+        "BC510",
+        "go1",
+    ),
+    ("GoCD is in maintenance mode", |seen| seen.application("go1").maintenance = Some(Ok(true)), "BC511", "go1"),
     ("GoCD runs twice", |seen| seen.application("go2").service.active = true, "BC503", "go2"),
     (
         "GoCD is stopped",
@@ -364,6 +385,13 @@ const BROKEN: &[Broken] = &[
         "BC702",
         "fence",
     ),
+    (
+        "the devices of a host prove too little",
+        |seen| seen.reach.as_mut().expect("nodes")[2] = reaching("pg1", Grade::D),
+        "BC704",
+        "pg1",
+    ),
+    ("fence does not know a host", |seen| drop(seen.reach.as_mut().expect("nodes").remove(0)), "BC704", "go1"),
 ];
 
 impl Observation {
@@ -410,6 +438,18 @@ fn each_of_many_broken_sites_yields_the_one_finding_that_explains_it_first() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn what_the_devices_of_the_other_place_could_not_prove_refuses_nothing_yet() {
+    let mut seen = healthy();
+    seen.reach.as_mut().expect("nodes")[3] = reaching("pg2", Grade::D);
+    let wrong = wrong(&inventory(), &seen);
+    let [finding] = &wrong[..] else { panic!("{wrong:?}") };
+    assert_eq!((finding.code().as_deref(), finding.level), (Some("BC704"), Level::Warning));
+    assert!(finding.refuses.is_empty());
+    let words = "could not be proven off well enough: level 1 (pg2-power: D) proves D, and B is required";
+    assert_eq!(finding.words, words);
 }
 
 #[test]

@@ -36,13 +36,40 @@ pub(crate) struct Edit {
     /// The same.
     pub(crate) mode: &'static str,
     /// What it holds now; nothing if it is not there.
-    pub(crate) old: Option<String>,
+    pub(crate) old: Option<Shown>,
+}
+
+/// A file as it was shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// What `cksum` said of it: POSIX's checksum, and the number of bytes. What is compared; the text may not be UTF-8.
+    pub(crate) checksum: String,
+    /// What it held.
+    pub(crate) text: String,
+}
+
+impl Shown {
+    /// From what [`Edit::look`] printed.
+    pub(crate) fn parse(printed: &str) -> Self {
+        let (checksum, text) = printed.split_once('\n').unwrap_or_default();
+        Self { checksum: checksum.to_owned(), text: text.to_owned() }
+    }
+
+    /// Whether our first mark stands there without the second: then it cannot be said what is ours.
+    pub(crate) fn torn(&self) -> bool {
+        self.text.lines().fold(false, |open, line| line.starts_with("# bcctl begin") || (open && line != MARKS.1))
+    }
 }
 
 impl Edit {
+    /// What the file holds now.
+    pub(crate) fn old_text(&self) -> &str {
+        self.old.as_ref().map_or("", |old| &old.text)
+    }
+
     /// What the file holds afterwards.
     pub(crate) fn new_text(&self) -> String {
-        let old = self.old.as_deref().unwrap_or_default();
+        let old = self.old_text();
         match &self.ours {
             Ours::Whole(text) => text.clone(),
             Ours::Top(_) => format!("{}{}", self.block(), without_ours(old)),
@@ -59,9 +86,9 @@ impl Edit {
         format!("{}\n{lines}\n{}\n", MARKS.0, MARKS.1)
     }
 
-    /// The command that prints the file as it is.
+    /// The command that prints the file as it is, after its checksum.
     pub(crate) fn look(host: &str, path: &str) -> Command {
-        Command::on(host, format!("[ -e {0} ] || exit 44; cat {0}", quote(path)))
+        Command::on(host, format!("[ -e {0} ] || exit 44; cksum <{0} && cat {0}", quote(path)))
     }
 
     /// Whether the file says what it shall say.
@@ -76,16 +103,16 @@ impl Edit {
         Check::succeeds(Command::on(&self.host, format!("[ \"$({seen})\" = {ours} ]{executable}")))
     }
 
-    /// Writes it, in one rename, if it still is what was shown. The old one is kept as `PATH.before-OPERATION`.
+    /// Writes it, in one rename, if it still is what was shown: looked at before it is read and again before the rename. The old
+    /// one is kept as `PATH.before-OPERATION`, and is on disk before the new one takes its name.
     pub(crate) fn write(&self, operation: &str) -> Command {
         let path = quote(&self.path);
         let block = self.block();
         let ours = quote(block.trim_end_matches('\n'));
         let rest = "sed -e '/^# bcctl begin/,/^# bcctl end$/d' -e '$a\\' -- \"$file\"";
-        let unchanged = match &self.old {
+        let as_shown = match &self.old {
             None => "[ ! -e \"$file\" ]".to_owned(),
-            // The bytes that were shown, by number and checksum as POSIX counts them.
-            Some(old) => format!("[ \"$(cksum <\"$file\")\" = '{}' ]", cksum(old.as_bytes())),
+            Some(old) => format!("[ \"$(cksum <\"$file\")\" = {} ]", quote(&old.checksum)),
         };
         let print = format!("printf '%s\\n' {ours}");
         let content = match (&self.ours, &self.old) {
@@ -94,7 +121,9 @@ impl Edit {
             (Ours::Bottom(_), Some(_)) => format!("{rest}; {print}"),
         };
         let owner = if self.old.is_some() {
-            "cp -p -- \"$file\" \"$file.before-$operation\" && chown --reference=\"$file\" \"$new\" && chmod --reference=\"$file\" \"$new\"".to_owned()
+            "kept=$file.before-$operation && { [ -e \"$kept\" ] || cp -p -- \"$file\" \"$kept\"; } && sync \"$kept\" && \
+             chown --reference=\"$file\" \"$new\" && chmod --reference=\"$file\" \"$new\""
+                .to_owned()
         } else {
             format!("chown {} \"$new\" && chmod {} \"$new\"", self.owner, self.mode)
         };
@@ -103,9 +132,10 @@ impl Edit {
         Command::on(
             &self.host,
             format!(
-                "operation={}; mkdir -p \"$(dirname {path})\" && file=$(readlink -f {path}) && new=$file.bcctl && \
-                 {{ {unchanged} || {{ echo \"$file has changed since it was shown\" >&2; false; }}; }} && \
-                 {{ {content}; }} >\"$new\" && {owner}{mode} && sync \"$new\" && mv -T \"$new\" \"$file\" && sync \"$(dirname \"$file\")\"",
+                "operation={}; as_shown() {{ {as_shown} || {{ echo \"$file has changed since it was shown; nothing was written\" >&2; false; }}; }}\n\
+                 mkdir -p \"$(dirname {path})\" && file=$(readlink -f {path}) && new=$file.bcctl && rm -f \"$new\" && as_shown && \
+                 {{ {content}; }} >\"$new\" && {owner}{mode} && sync \"$new\" && \
+                 if as_shown; then mv -T \"$new\" \"$file\"; else rm -f \"$new\"; false; fi && sync \"$(dirname \"$file\")\"",
                 quote(operation)
             ),
         )
@@ -125,22 +155,6 @@ fn without_ours(text: &str) -> String {
         ours &= line != MARKS.1;
     }
     rest
-}
-
-/// What `cksum` prints: the CRC of POSIX, and the number of bytes.
-fn cksum(bytes: &[u8]) -> String {
-    let step = |crc: u32, byte: u8| {
-        (0..8).fold(crc ^ (u32::from(byte) << 24), |crc, _| {
-            if crc & 0x8000_0000 == 0 { crc << 1 } else { (crc << 1) ^ 0x04C1_1DB7 }
-        })
-    };
-    let mut crc = bytes.iter().fold(0, |crc, byte| step(crc, *byte));
-    let mut length = bytes.len();
-    while length > 0 {
-        crc = step(crc, (length & 0xFF).to_le_bytes()[0]);
-        length >>= 8;
-    }
-    format!("{} {}", !crc, bytes.len())
 }
 
 #[cfg(test)]
@@ -166,8 +180,15 @@ mod tests {
             ours,
             owner: "root:".to_owned(),
             mode: "0644",
-            old: std::fs::read_to_string(path).ok(),
+            old: shown(path),
         }
+    }
+
+    /// The file, as `look` prints it.
+    fn shown(path: &std::path::Path) -> Option<Shown> {
+        let look = Edit::look("pg1", &path.display().to_string());
+        let output = Process::new("sh").args(["-c", &look.script]).output().expect("sh");
+        output.status.success().then(|| Shown::parse(&String::from_utf8_lossy(&output.stdout)))
     }
 
     #[test]
@@ -212,19 +233,60 @@ mod tests {
         std::fs::write(&path, "changed\n").expect("a file");
         assert!(!run(&edit.write("op")));
         assert_eq!(std::fs::read_to_string(&path).expect("a file"), "changed\n");
+        assert_eq!(std::fs::read_dir(directory.path()).expect("a directory").count(), 1, "and nothing else is left");
     }
 
     #[test]
-    fn a_checksum_is_what_cksum_prints() {
-        for text in ["", "a", "hello\n", &"x".repeat(70_000)] {
-            let mut child = Process::new("cksum")
-                .stdin(std::process::Stdio::piped())
-                .stdout(std::process::Stdio::piped())
-                .spawn()
-                .expect("cksum");
-            std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), text.as_bytes()).expect("written");
-            let output = child.wait_with_output().expect("cksum");
-            assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), cksum(text.as_bytes()));
+    fn a_file_that_changes_while_the_new_one_is_made_is_left_alone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("f");
+        std::fs::write(&path, "shown\n").expect("a file");
+        let write = edit(&path, Ours::Bottom(vec!["a = 1".to_owned()])).write("op");
+        // Somebody saves the file in the moment after it was read.
+        let saved = format!("chmod() {{ command chmod \"$@\"; echo changed >{}; }}; ", path.display());
+        assert!(!run(&Command::on("pg1", saved + &write.script)));
+        assert_eq!(std::fs::read_to_string(&path).expect("a file"), "changed\n");
+        assert!(!directory.path().join("f.bcctl").exists());
+    }
+
+    #[test]
+    fn a_file_that_somebody_made_meanwhile_is_left_alone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("f");
+        let edit = edit(&path, Ours::Whole("ours\n".to_owned()));
+        std::fs::write(&path, "theirs\n").expect("a file");
+        assert!(!run(&edit.write("op")));
+        assert_eq!(std::fs::read_to_string(&path).expect("a file"), "theirs\n");
+    }
+
+    #[test]
+    fn what_was_kept_first_stays_and_bytes_that_are_no_text_are_kept_too() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("f");
+        let original = b"# f\xfcr alle\none = 1\n".to_vec();
+        std::fs::write(&path, &original).expect("a file");
+        let write = |value: &str| edit(&path, Ours::Bottom(vec![format!("a = {value}")])).write("op");
+        assert!(run(&write("1")) && run(&write("2")));
+        assert_eq!(std::fs::read(directory.path().join("f.before-op")).expect("kept"), original);
+        let now = std::fs::read(&path).expect("a file");
+        assert!(now.starts_with(&original) && now.ends_with(format!("a = 2\n{}\n", MARKS.1).as_bytes()), "{now:?}");
+    }
+
+    #[test]
+    fn a_first_mark_without_the_second_is_noticed() {
+        let torn = |text: &str| Shown { checksum: String::new(), text: text.to_owned() }.torn();
+        let (begin, end) = MARKS;
+        for (text, is) in [
+            (String::new(), false),
+            (format!("a\n{begin}\nb\n{end}\nc\n"), false),
+            (format!("a\n{begin}\nb\n"), true),
+            (format!("{begin}\n{end}\n{begin}\nb\n"), true),
+            (format!("{begin}\nb\n{end} \nc\n"), true),
+        ] {
+            assert_eq!(torn(&text), is, "{text}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use bc_model::inventory::{Inventory, Layout, Service};
 
 use super::Role;
-use super::edit::{Edit, Ours};
+use super::edit::{Edit, Ours, Shown};
 use crate::command::postgresql::literal;
 use crate::observe::SqlFacts;
 use crate::place::Place;
@@ -28,22 +28,29 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// The edit that makes it so, of a file that holds `old`.
-    pub(super) fn seen(self, host: &str, old: Option<String>) -> Edit {
+    pub(super) fn seen(self, host: &str, old: Option<Shown>) -> Edit {
         let Self { id, path, ours, owner, mode } = self;
         Edit { host: host.to_owned(), id, path, ours, owner, mode, old }
     }
 }
 
-/// The files of a host in this role.
-pub(super) fn of(inventory: &Inventory, role: Role, host: &str, now: Option<&SqlFacts>) -> Vec<Wanted> {
+/// The files of a host in this role. `now` is what its server says, or the primary's if it has none yet.
+pub(super) fn of(
+    inventory: &Inventory,
+    role: Role,
+    host: &str,
+    now: Option<&SqlFacts>,
+    primary: Option<&SqlFacts>,
+) -> Vec<Wanted> {
     match role {
-        Role::Primary | Role::Standby => postgresql(inventory, host, now),
+        Role::Primary => postgresql(inventory, host, settings(inventory, host, now, None)),
+        Role::Standby => postgresql(inventory, host, settings(inventory, host, now, primary)),
         Role::GocdStandby => gocd(inventory, host),
     }
 }
 
-/// The files of a PostgreSQL host. `now` is what its server says, or the primary's if it has none yet.
-fn postgresql(inventory: &Inventory, host: &str, now: Option<&SqlFacts>) -> Vec<Wanted> {
+/// The files of a PostgreSQL host.
+fn postgresql(inventory: &Inventory, host: &str, settings: Vec<String>) -> Vec<Wanted> {
     let server = inventory.server(host);
     let owner = format!("{}:", inventory.postgresql.os_user);
     let config = |name: &str| format!("{}/{name}", server.config_directory);
@@ -58,7 +65,7 @@ fn postgresql(inventory: &Inventory, host: &str, now: Option<&SqlFacts>) -> Vec<
             mode: "0755",
         });
     }
-    files.push(file("setup-settings", config("postgresql.conf"), Ours::Bottom(settings(inventory, host, now))));
+    files.push(file("setup-settings", config("postgresql.conf"), Ours::Bottom(settings)));
     files.push(file("setup-hba", config("pg_hba.conf"), Ours::Top(hba(inventory))));
     files.extend(gate("setup-gate", &server.service));
     if inventory.postgresql.layout == Layout::Debian {
@@ -90,11 +97,17 @@ fn gate(id: &'static str, service: &Service<'_>) -> Option<Wanted> {
     })
 }
 
-/// What a server needs to be a primary today and a standby tomorrow: both hosts get the same.
-pub(crate) fn settings(inventory: &Inventory, host: &str, now: Option<&SqlFacts>) -> Vec<String> {
+/// What a standby has to have at least as much of as its primary, or it refuses to start; besides the senders.
+const AS_THE_PRIMARY: [&str; 4] =
+    ["max_connections", "max_worker_processes", "max_prepared_transactions", "max_locks_per_transaction"];
+
+/// What a server needs to be a primary today and a standby tomorrow: both hosts get the same. A standby also gets what it has to have
+/// as much of as `primary`.
+fn settings(inventory: &Inventory, host: &str, now: Option<&SqlFacts>, primary: Option<&SqlFacts>) -> Vec<String> {
     let version = inventory.postgresql.version;
     let text = |name: &str| now.map_or("", |now| now.text(name));
-    let at_least = |name: &str| now.map_or(0, |now| now.number(name)).max(SENDERS);
+    let most = |name: &str| [now, primary].into_iter().flatten().map(|facts| facts.number(name)).max().unwrap_or(0);
+    let at_least = |name: &str| most(name).max(SENDERS);
     let (keep, size) = version.wal_keep(WAL_KEEP);
     let mut lines = Vec::new();
     let [one, two] = Place::BOTH.map(|place| inventory.server(place.postgresql(inventory)).port);
@@ -112,6 +125,11 @@ pub(crate) fn settings(inventory: &Inventory, host: &str, now: Option<&SqlFacts>
     lines.push(format!("max_wal_senders = {}", at_least("max_wal_senders")));
     lines.push(format!("max_replication_slots = {}", at_least("max_replication_slots")));
     lines.push(if size.ends_with("MB") { format!("{keep} = '{size}'") } else { format!("{keep} = {size}") });
+    if let Some(primary) = primary {
+        // Even if it is no more than the default: what the file of a server that is down says is not known.
+        let known = AS_THE_PRIMARY.into_iter().filter(|name| primary.settings.contains_key(*name));
+        lines.extend(known.map(|name| format!("{name} = {}", most(name))));
+    }
     lines.push("hot_standby = on".to_owned());
     if text("data_checksums") != "on" {
         lines.push("wal_log_hints = on".to_owned());

@@ -1,20 +1,31 @@
 //! Unplanned: the serving place is lost.
 //!
 //! Nothing is promoted before the old place is proven off. What the standby had received is replayed first; what it had not
-//! received is lost, and the plan has said how much is known about that.
+//! received is lost, unless the old primary's disk can still be read; the plan has said how much is known about that.
 
 use bc_model::inventory::Inventory;
 
-use super::switchover::{asynchronous, serve, verify};
-use super::{Step, Undo, promotion};
+use super::salvage::salvage;
+use super::switchover::{assign, asynchronous, publish, serve, verify};
+use super::{Step, Undo, artifacts, promotion, quiesce, together};
 use crate::command::{At, fencing, postgresql};
 use crate::plan::Decision;
 
 pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
     let go_from = decision.from().gocd(inventory);
-    let mut steps: Vec<Step> = decision.fence.iter().map(|node| fence(inventory, decision, node)).collect();
+    // A host that is about to lose its power is read before, and any other only when it is proven down.
+    let first = decision.salvage_first;
+    let mut steps: Vec<Step> = salvage(inventory, decision, false).filter(|_| first).into_iter().collect();
+    // GoCD's host first, so that its last writes still reach the standby; unless nothing can reach it any more.
+    let fences = decision.fence.iter().map(|node| fence(inventory, decision, node));
+    steps.extend(if decision.fence_together { together(fences) } else { fences.collect() });
+    steps.extend(salvage(inventory, decision, true).filter(|_| !first));
     steps.extend(promote_what_is_there(inventory, decision));
-    steps.extend(serve(inventory, decision, Some(go_from)));
+    steps.extend(artifacts::steps(inventory, decision));
+    steps.extend(serve(inventory, decision, true));
+    steps.push(assign(inventory, decision, Some(go_from)));
+    steps.extend(quiesce::release(inventory, decision.to.gocd(inventory)));
+    steps.extend(publish(inventory, decision));
     steps.push(verify(inventory, decision));
     steps
 }

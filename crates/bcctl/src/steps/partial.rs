@@ -4,7 +4,7 @@ use bc_model::inventory::Inventory;
 
 use super::failover::{fence, promote_what_is_there};
 use super::switchover::{asynchronous, synchronous};
-use super::{Step, Undo, rejoin};
+use super::{Step, Undo, rejoin, together};
 use crate::command::{At, postgresql, standby, vip};
 use crate::plan::Decision;
 
@@ -28,14 +28,14 @@ pub(super) fn promote(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
         steps.extend(decision.fence.iter().map(|node| fence(inventory, decision, node)));
         steps.extend(promote_what_is_there(inventory, decision));
     } else {
-        steps.extend([
-            Step::wait(
-                "stop-postgresql",
-                At::Host(from.to_owned()),
-                format!("see that PostgreSQL on {from} is shut down cleanly"),
-                vec![postgresql::shut_down(inventory, from)],
-                times.vip,
-            ),
+        steps.push(Step::wait(
+            "stop-postgresql",
+            At::Host(from.to_owned()),
+            format!("see that PostgreSQL on {from} is shut down cleanly"),
+            vec![postgresql::shut_down(inventory, from)],
+            times.vip,
+        ));
+        steps.extend(together([
             Step::change(
                 "arm",
                 from,
@@ -52,6 +52,8 @@ pub(super) fn promote(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
                 },
             ),
             asynchronous(inventory, to),
+        ]));
+        steps.extend([
             Step::wait(
                 "replay",
                 At::Host(to.to_owned()),
@@ -65,6 +67,7 @@ pub(super) fn promote(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
         ]);
     }
     steps.push(super::switchover::settle(inventory, decision, decision.fence.is_empty()));
+    steps.extend(super::switchover::publish(inventory, decision));
     steps
 }
 

@@ -5,7 +5,7 @@
 
 use bc_model::inventory::Inventory;
 
-use super::{Step, Undo};
+use super::{Step, Undo, together};
 use crate::command::{At, Command, fencing, gocd, postgresql, reseed, rewind, standby, vip};
 use crate::judge::{Check, Expect};
 use crate::plan::Decision;
@@ -14,10 +14,10 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
     let (serving, home) = (decision.from().postgresql(inventory), decision.to.postgresql(inventory));
     let operation = decision.operation.as_str();
     let times = &inventory.timeouts;
-    let reason = format!("bcctl {operation}");
     let unneeded = |words: &str| Undo::Unneeded(words.to_owned());
 
-    let mut steps: Vec<Step> = decision.power_on.iter().map(|node| power_on(inventory, node, &reason)).collect();
+    let on = decision.power_on.iter().map(|node| power_on(inventory, decision, node));
+    let mut steps: Vec<Step> = if inventory.fencing.together { together(on) } else { on.collect() };
     if !decision.power_on.is_empty() {
         steps.push(quiet(inventory, decision));
     }
@@ -33,7 +33,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             times.postgresql_stop,
             unneeded("it was no part of the service"),
         )
-        .superseded_by("rejoin-swap"),
+        .superseded_by("rejoin-start"),
         Step::change(
             "rejoin-slot",
             serving,
@@ -62,7 +62,8 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
                 timeout: times.postgresql_stop,
             },
         )
-        .requiring(vec![reseed::room(inventory, home, operation, reseed.needed)]),
+        .requiring(vec![reseed::room(inventory, home, operation, reseed.needed)])
+        .metered(reseed::meter(inventory, home, serving, operation)),
         Step::change(
             "rejoin-swap",
             home,
@@ -123,7 +124,7 @@ fn rewind_steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
     ]
 }
 
-fn power_on(inventory: &Inventory, node: &str, reason: &str) -> Step {
+fn power_on(inventory: &Inventory, decision: &Decision, node: &str) -> Step {
     // Asked for always: looking first would wait for a host that is known to be off.
     Step {
         at: At::Operator,
@@ -132,7 +133,7 @@ fn power_on(inventory: &Inventory, node: &str, reason: &str) -> Step {
             node,
             format!("turn on {node}, and wait until it answers"),
             vec![Check { commands: vec![Command::on(node, "true")], expect: Expect::Reached }],
-            vec![fencing::on(inventory, node, reason)],
+            vec![fencing::on(inventory, decision, node)],
             inventory.timeouts.boot,
             Undo::Unneeded(format!("{node} may stay on: nothing of the site starts by itself there")),
         )
@@ -149,5 +150,5 @@ fn quiet(inventory: &Inventory, decision: &Decision) -> Step {
     }
     let words = format!("see that neither GoCD nor the VIP nor a second primary came back with {go} and {pg}");
     Step::wait("rejoin-quiet", At::Host(pg.to_owned()), words, checks, inventory.timeouts.vip)
-        .superseded_by("rejoin-swap")
+        .superseded_by("rejoin-start")
 }

@@ -74,6 +74,7 @@ fn apply(inventory: &Inventory, setup: &Setup, host: &str) -> Vec<Step> {
             inventory.timeouts.vip,
             stays("the settings are in the files"),
         )
+        .requiring(command::files_are_good(inventory, host))
         .always(),
         Step::change(
             "setup-restart",
@@ -83,7 +84,8 @@ fn apply(inventory: &Inventory, setup: &Setup, host: &str) -> Vec<Step> {
             vec![postgresql::stop(inventory, host), postgresql::start(inventory, host)],
             inventory.timeouts.postgresql_start,
             stays("the settings are in the files"),
-        ),
+        )
+        .requiring(command::files_are_good(inventory, host)),
     ]
 }
 
@@ -133,21 +135,24 @@ fn standby(inventory: &Inventory, setup: &Setup) -> Vec<Step> {
         first.require.extend(command::archive_writable(inventory, host));
     }
     steps.extend(boot(inventory, host, &inventory.server(host).service));
-    let Some(needed) = setup.copy else {
+    let Some(copy) = &setup.copy else {
         steps.extend(inside.into_iter().map(|edit| write(inventory, setup, edit)));
         steps.extend(apply(inventory, setup, host));
         return steps;
     };
     // What makes an old primary a standby again makes a new one too.
     let decision = Decision {
-        operation: setup.operation.clone(),
+        operation: copy.operation.clone(),
         intent: Intent::Failback,
         to: place,
         timeline: 0,
         system_identifier: None,
         fence: Vec::new(),
+        fence_together: false,
         power_on: Vec::new(),
-        reseed: Some(Reseed { needed, rewind: false }),
+        reseed: Some(Reseed { needed: copy.needed, rewind: false }),
+        salvage_first: false,
+        publish: false,
     };
     let mut copy = rejoin::steps(inventory, &decision);
     if let Some(first) = copy.first_mut() {
@@ -181,5 +186,16 @@ fn gocd_standby(inventory: &Inventory, setup: &Setup) -> Vec<Step> {
         )
         .requiring(vec![gocd::stopped(inventory, host), vip::absent(inventory, host)]),
     );
+    if setup.timer {
+        steps.push(Step::change(
+            "setup-timer",
+            host,
+            format!("copy it again every minute, as long as GoCD does not run on {host}"),
+            vec![command::pulls(host)],
+            vec![command::pull_every_minute(host)],
+            inventory.timeouts.vip,
+            stays("a standby's copy is meant to be fresh"),
+        ));
+    }
     steps
 }

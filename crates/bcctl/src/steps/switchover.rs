@@ -1,12 +1,13 @@
 //! Planned: both places healthy, nothing is lost.
 //!
 //! The application goes down first, then the database; the standby has every byte before it is promoted. The service comes
-//! back before the old primary is made a standby, because that is what people wait for.
+//! back without waiting for the old primary to become a standby, because that is what people wait for.
 
 use bc_model::inventory::{Inventory, WhenBehind};
 
-use super::{Step, Undo, promotion};
-use crate::command::{At, gocd, postgresql, standby, vip};
+use super::{Step, Undo, promotion, quiesce, together};
+use crate::command::{At, fencing, gocd, maintenance, postgresql, standby, vip};
+use crate::judge::Mode;
 use crate::plan::Decision;
 
 pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
@@ -26,7 +27,8 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
         let at = At::Host(pg_from.to_owned());
         steps.push(Step::wait("catch-up", at, words, checks, times.replay).superseded_by("stop-postgresql"));
     }
-    steps.extend([
+    // Everything still serves.
+    steps.extend(together([
         Step::change(
             "checkpoint",
             pg_from,
@@ -39,21 +41,26 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
         .requiring(vec![postgresql::primary(inventory, pg_from), postgresql::in_recovery(inventory, pg_to)])
         .always()
         .superseded_by("stop-postgresql"),
-        Step::change(
-            "stop-gocd",
-            go_from,
-            format!("stop GoCD on {go_from}"),
-            vec![gocd::stopped(inventory, go_from)],
-            vec![gocd::stop(inventory, go_from)],
-            times.gocd_stop,
-            Undo::Run {
-                words: format!("start GoCD on {go_from}"),
-                unless: vec![],
-                run: vec![gocd::start(inventory, go_from)],
-                checks: vec![gocd::ready(inventory, go_from)],
-                timeout: times.gocd_ready,
-            },
-        ),
+        asynchronous(inventory, pg_to),
+    ]));
+    steps.extend(quiesce::quiesce(inventory, go_from));
+    steps.push(Step::change(
+        "stop-gocd",
+        go_from,
+        format!("stop GoCD on {go_from}"),
+        vec![gocd::stopped(inventory, go_from)],
+        vec![gocd::stop(inventory, go_from)],
+        times.gocd_stop,
+        Undo::Run {
+            words: format!("start GoCD on {go_from}"),
+            unless: vec![],
+            run: vec![gocd::start(inventory, go_from)],
+            checks: vec![gocd::ready(inventory, go_from)],
+            timeout: times.gocd_ready,
+        },
+    ));
+    // Nothing is written any more that the others would miss; each is at a machine of its own.
+    steps.extend(together([
         Step::change(
             "unassign-vip",
             go_from,
@@ -84,7 +91,6 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             unneeded("a standby's copy is meant to be fresh"),
         )
         .superseded_by("start-gocd"),
-        asynchronous(inventory, pg_to),
         Step::change(
             "arm",
             pg_from,
@@ -100,6 +106,8 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
                 timeout: times.vip,
             },
         ),
+    ]));
+    steps.extend([
         Step::change(
             "stop-postgresql",
             pg_from,
@@ -111,7 +119,11 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
                 words: format!("start PostgreSQL on {pg_from} as the primary"),
                 // Nothing of ours has promoted the standby; if somebody else has, this one stays down.
                 unless: vec![postgresql::primary(inventory, pg_to)],
-                run: vec![standby::disarm(inventory, pg_from), postgresql::start(inventory, pg_from)],
+                run: vec![
+                    standby::disarm(inventory, pg_from),
+                    postgresql::let_it_stop(inventory, pg_from),
+                    postgresql::start(inventory, pg_from),
+                ],
                 checks: vec![postgresql::primary(inventory, pg_from)],
                 timeout: times.postgresql_start,
             },
@@ -129,23 +141,31 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
         .superseded_by("promote"),
         promotion(inventory, decision, "checkpoint").requiring(vec![postgresql::still_shut_down(inventory, pg_from)]),
     ]);
-    steps.extend(serve(inventory, decision, None));
-    steps.push(
-        Step::change(
-            "follow",
-            pg_from,
-            format!("start PostgreSQL on {pg_from} as the standby of {pg_to}"),
-            {
-                let mut checks = postgresql::streams(inventory, pg_to, pg_from);
-                checks.push(postgresql::no_slot(inventory, pg_from, pg_to));
-                checks
-            },
-            vec![postgresql::start(inventory, pg_from), postgresql::drop_slot(inventory, pg_from, pg_to)],
-            times.postgresql_start,
-            unneeded("only forward from here"),
-        )
-        .requiring(vec![standby::armed(inventory, pg_from, pg_to)]),
-    );
+    steps.extend(serve(inventory, decision, false));
+    let follow = Step::change(
+        "follow",
+        pg_from,
+        format!("start PostgreSQL on {pg_from} as the standby of {pg_to}"),
+        {
+            let mut checks = postgresql::streams(inventory, pg_to, pg_from);
+            checks.push(postgresql::no_slot(inventory, pg_from, pg_to));
+            checks
+        },
+        vec![postgresql::start(inventory, pg_from), postgresql::drop_slot(inventory, pg_from, pg_to)],
+        times.postgresql_start,
+        unneeded("only forward from here"),
+    )
+    .requiring(vec![standby::armed(inventory, pg_from, pg_to)]);
+    // What people wait for does not wait for the standby: the address, and with it that GoCD works.
+    let assign = assign(inventory, decision, None);
+    match quiesce::release(inventory, go_to) {
+        Some(release) => {
+            steps.push(assign);
+            steps.extend(together([release, follow]));
+        }
+        None => steps.extend(together([assign, follow])),
+    }
+    steps.extend(publish(inventory, decision));
     if inventory.postgresql.synchronous {
         steps.push(synchronous(inventory, pg_to, pg_from));
     }
@@ -196,42 +216,40 @@ pub(super) fn settle(inventory: &Inventory, decision: &Decision, reserve: bool) 
     .superseded_by("synchronous")
 }
 
-/// From a promoted PostgreSQL to a site that serves; `fenced` is the node that held the VIP and was turned off.
-pub(super) fn serve(inventory: &Inventory, decision: &Decision, fenced: Option<&str>) -> Vec<Step> {
-    let pg_to = decision.to.postgresql(inventory);
+/// From a promoted PostgreSQL to a GoCD that is ready; `fenced` says that the peer was turned off.
+pub(super) fn serve(inventory: &Inventory, decision: &Decision, fenced: bool) -> Vec<Step> {
+    // GoCD boots while the checkpoint is written. A peer that was fenced may be gone for weeks: its slot keeps no WAL until it
+    // has connected once.
+    let mut steps = together([settle(inventory, decision, !fenced), quiesce::start(inventory, decision)]);
+    steps.extend(quiesce::ready(inventory, decision));
+    steps
+}
+
+/// The address goes to the place that serves; `fenced` is the node that held it and was turned off.
+pub(super) fn assign(inventory: &Inventory, decision: &Decision, fenced: Option<&str>) -> Step {
     let go_to = decision.to.gocd(inventory);
-    let times = &inventory.timeouts;
-    let forward = || Undo::Unneeded("only forward from here".to_owned());
-    vec![
-        // A peer that was fenced may be gone for weeks: its slot keeps no WAL until it has connected once.
-        settle(inventory, decision, fenced.is_none()),
-        Step::change(
-            "start-gocd",
-            go_to,
-            format!("start GoCD on {go_to}"),
-            vec![gocd::started(inventory, go_to)],
-            vec![gocd::start(inventory, go_to)],
-            times.gocd_ready,
-            forward(),
-        )
-        .requiring(vec![postgresql::primary(inventory, pg_to)]),
-        Step::wait(
-            "gocd-ready",
-            At::Host(go_to.to_owned()),
-            format!("wait until GoCD on {go_to} is ready"),
-            vec![gocd::ready(inventory, go_to)],
-            times.gocd_ready,
-        ),
-        Step::change(
-            "assign-vip",
-            go_to,
-            format!("give {} to {go_to}", inventory.vip.address.addr()),
-            vec![vip::held(inventory, go_to)],
-            vec![vip::assign(inventory, go_to, fenced)],
-            times.vip,
-            forward(),
-        ),
-    ]
+    Step::change(
+        "assign-vip",
+        go_to,
+        format!("give {} to {go_to}", inventory.vip.address.addr()),
+        vec![vip::held(inventory, go_to)],
+        vec![vip::assign(inventory, go_to, fenced)],
+        inventory.timeouts.vip,
+        Undo::Unneeded("only forward from here".to_owned()),
+    )
+}
+
+/// `fence` learns of the new timeline, if there is a `fence` that can be told. Not before the service is back: what is still on
+/// its way can turn off a host, and a disk that is full on this machine would surely keep the service down.
+pub(super) fn publish(inventory: &Inventory, decision: &Decision) -> Option<Step> {
+    let node = decision.to.postgresql(inventory);
+    let (raise, known) = fencing::publish(inventory, decision, node)?;
+    let words = format!(
+        "tell fence of the new timeline of {node}: older requests to turn anything off are refused from now on"
+    );
+    let forward = Undo::Unneeded("only forward from here".to_owned());
+    let step = Step::change("publish-token", node, words, vec![known], vec![raise], inventory.timeouts.vip, forward);
+    Some(Step { at: At::Operator, ..step })
 }
 
 /// The last look: one holder of the VIP, GoCD answers through it, PostgreSQL takes writes.
@@ -242,6 +260,9 @@ pub(super) fn verify(inventory: &Inventory, decision: &Decision) -> Step {
         gocd::answers_at_vip(inventory, go_to),
         postgresql::primary(inventory, decision.to.postgresql(inventory)),
     ];
+    if maintenance::is_used(inventory) {
+        checks.push(maintenance::is(inventory, go_to, Mode::Off));
+    }
     if decision.fence.is_empty() {
         checks.push(vip::absent(inventory, decision.from().gocd(inventory)));
         checks.push(postgresql::in_recovery(inventory, decision.from().postgresql(inventory)));

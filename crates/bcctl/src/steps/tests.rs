@@ -2,25 +2,33 @@
 
 use std::collections::BTreeSet;
 
+use bc_model::inventory::Archive;
 use bc_model::journal::Intent;
 
-use super::{Step, Undo, When, table};
-use crate::command::Command;
+use super::{Step, Undo, When, groups, table, together};
+use crate::command::{At, Command};
+use crate::execute::uses;
 use crate::observe::tests::inventory;
 use crate::place::Place;
 use crate::plan::{Decision, Reseed};
 
-/// Tables of every kind of decision, with and without a synchronous pair.
+/// Tables of every kind of decision, with and without a synchronous pair and an archive.
 fn tables() -> Vec<(Intent, Vec<Step>)> {
     let mut tables = Vec::new();
     for synchronous in [false, true] {
         let mut inventory = inventory();
         inventory.postgresql.synchronous = synchronous;
+        inventory.postgresql.archive = synchronous.then(|| Archive {
+            directory: "/srv/wal-archive".to_owned(),
+            program: "/usr/local/lib/bcctl/archive-wal".to_owned(),
+            cleanup: false,
+        });
         for (intent, to) in [
             (Intent::Switchover, Place::Away),
             (Intent::Switchover, Place::Home),
             (Intent::Failover, Place::Away),
             (Intent::Failback, Place::Home),
+            (Intent::PromoteOnly, Place::Away),
         ] {
             let hosts = |wanted: bool, place: Place| if wanted { place.hosts(&inventory) } else { Vec::new() };
             let decision = Decision {
@@ -28,10 +36,13 @@ fn tables() -> Vec<(Intent, Vec<Step>)> {
                 intent,
                 to,
                 timeline: 1,
-                system_identifier: None,
+                system_identifier: Some("7300000000000000001".to_owned()),
                 fence: hosts(intent == Intent::Failover, to.other()),
+                fence_together: intent == Intent::Failover,
                 power_on: hosts(intent == Intent::Failback, to),
                 reseed: (intent == Intent::Failback).then_some(Reseed { needed: 1, rewind: false }),
+                salvage_first: false,
+                publish: true,
             };
             tables.push((intent, table(&inventory, &decision)));
         }
@@ -42,7 +53,7 @@ fn tables() -> Vec<(Intent, Vec<Step>)> {
 fn commands(step: &Step) -> Vec<&Command> {
     let checks = step.checks.iter().chain(&step.require).flat_map(|check| &check.commands);
     let undo: &[Command] = if let Undo::Run { run, .. } = &step.undo { run } else { &[] };
-    step.run.iter().chain(checks).chain(undo).collect()
+    step.run.iter().chain(&step.meter).chain(checks).chain(undo).collect()
 }
 
 #[test]
@@ -134,12 +145,104 @@ fn a_switchover_waits_for_the_standby_before_it_stops_anything_if_the_policy_say
         intent: Intent::Switchover,
         to: Place::Away,
         timeline: 1,
-        system_identifier: None,
+        system_identifier: Some("7300000000000000001".to_owned()),
         fence: Vec::new(),
+        fence_together: false,
         power_on: Vec::new(),
         reseed: None,
+        salvage_first: false,
+        publish: false,
     };
     let steps = table(&inventory, &decision);
     assert_eq!(steps[0].id, "catch-up");
     assert!(steps[0].run.is_empty(), "it only looks");
+}
+
+#[test]
+fn these_steps_begin_together_and_no_others() {
+    for (intent, steps) in tables() {
+        let together: Vec<Vec<&str>> = groups(&steps)
+            .filter(|group| group.len() > 1)
+            .map(|group| group.iter().map(|step| step.id.as_str()).collect())
+            .collect();
+        let change_of_places: &[&[&str]] = &[
+            &["checkpoint", "asynchronous"],
+            &["unassign-vip", "sync-config", "arm"],
+            &["settle", "start-gocd"],
+            &["release", "follow"],
+        ];
+        let expected = match intent {
+            Intent::Switchover => change_of_places.to_vec(),
+            Intent::Failback => [&[&["power-on-go1", "power-on-pg1"] as &[&str]], change_of_places].concat(),
+            Intent::Failover => vec![&["fence-gocd", "fence-postgresql"] as &[&str], &["settle", "start-gocd"]],
+            Intent::PromoteOnly => vec![&["arm", "asynchronous"] as &[&str]],
+            Intent::Rejoin | Intent::VipOnly => vec![],
+        };
+        assert_eq!(together, expected, "{intent}");
+    }
+}
+
+#[test]
+fn a_group_has_what_it_needs_when_it_begins() {
+    for (intent, steps) in tables() {
+        for group in groups(&steps).filter(|group| group.len() > 1) {
+            let mut places = BTreeSet::new();
+            for step in group {
+                let id = &step.id;
+                assert!(!step.point_of_no_return, "{intent}: {id} is never one of several");
+                assert_eq!(step.fences, group[0].fences, "{intent}: {id}: what a failure means is the same for all");
+                assert!(
+                    step.at == At::Operator || places.insert(step.at.to_string()),
+                    "{intent}: {id}: two at {}",
+                    step.at
+                );
+                assert_eq!(step.at == At::Operator, group[0].at == At::Operator, "{intent}: {id}");
+                // Where it says it is, and nowhere else: a host's copy of the journal is written in one thread.
+                assert!(step.run.iter().all(|command| command.at == step.at), "{intent}: {id} works elsewhere as well");
+                let inside = |id: &str| group.iter().any(|step| step.id == id);
+                assert!(!step.superseded_by.is_some_and(inside), "{intent}: {id} is ended by another of its group");
+                let facts: Vec<&str> = commands(step).into_iter().flat_map(|command| uses(&command.script)).collect();
+                assert!(facts.is_empty(), "{intent}: {id} uses {facts:?}, which another one may leave");
+            }
+        }
+    }
+}
+
+#[test]
+fn where_two_roles_share_a_machine_its_steps_come_one_after_the_other() {
+    let wait = |id: &str, at: At| Step::wait(id, at, String::new(), vec![], std::time::Duration::ZERO);
+    let host = |name: &str| At::Host(name.to_owned());
+    let steps = together([
+        wait("a", host("box1")),
+        wait("b", host("box2")),
+        wait("c", host("box1")),
+        wait("d", At::Operator),
+        wait("e", At::Operator),
+    ]);
+    let beside: Vec<bool> = steps.iter().map(|step| step.beside).collect();
+    assert_eq!(beside, [false, true, false, false, true]);
+}
+
+#[test]
+fn hosts_that_share_a_switch_are_switched_one_after_the_other() {
+    let mut inventory = inventory();
+    inventory.fencing.together = false;
+    let mut decision = Decision {
+        operation: "20261121T203000Z-test".to_owned(),
+        intent: Intent::Failback,
+        to: Place::Home,
+        timeline: 1,
+        system_identifier: None,
+        fence: Vec::new(),
+        fence_together: false,
+        power_on: Place::Home.hosts(&inventory),
+        reseed: Some(Reseed { needed: 1, rewind: false }),
+        salvage_first: false,
+        publish: false,
+    };
+    assert!(!table(&inventory, &decision)[1].beside, "power-on-pg1");
+    // Whether a failover may is in its decision, so that a resumed one does the same.
+    decision = Decision { intent: Intent::Failover, to: Place::Away, power_on: vec![], reseed: None, ..decision };
+    decision.fence = Place::Home.hosts(&inventory);
+    assert!(!table(&inventory, &decision)[1].beside, "fence-postgresql");
 }

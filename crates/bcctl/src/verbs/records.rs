@@ -30,26 +30,16 @@ pub(super) fn report(store: &Store, how: &Report) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Takes the lock on the database hosts, and brings the newest journal of the hosts here if it says more than ours. Returns
+/// Takes the lock on the hosts, and brings the newest journal of the hosts here if it says more than ours. Returns
 /// a reason to do nothing.
-pub(super) fn take_part(
-    inventory: &Inventory,
-    hosts: &SystemHosts<'_>,
-    store: &Store,
-    lock: &Lock,
-) -> Result<Option<Finding>> {
-    let pair = [inventory.postgresql.primary.as_str(), inventory.postgresql.standby.as_str()];
-    let owner = by();
-    let (held, journals) = std::thread::scope(|scope| {
-        let held = scope.spawn(|| hosts.lock(&pair, &owner));
-        let journals = hosts.journals();
-        (held.join().unwrap_or(Ok(())), journals)
-    });
-    if let Err(held) = held {
+pub(super) fn take_part(hosts: &SystemHosts<'_>, store: &Store, lock: &Lock) -> Result<Option<Finding>> {
+    // The lock first: until it is ours, the shells of somebody who was killed may still write to the journals.
+    if let Err(held) = hosts.lock(&by()) {
         let words = format!("another bcctl works on this site: {} has the lock of {}", held.by, held.host);
         let hint = "wait for it. If its machine is lost, end that shell on that host (`kill NUMBER`): the lock goes with it; then `bcctl resume`";
         return Ok(Some(Finding::fail("site", ALL, words).hint(hint)));
     }
+    let journals = hosts.journals();
     let newest = journals.iter().map(|(operation, _)| operation.clone()).max();
     let longest = journals
         .into_iter()

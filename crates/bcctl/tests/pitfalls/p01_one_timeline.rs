@@ -3,7 +3,7 @@
 use super::{site, streams, timeline};
 
 #[test]
-fn a_failback_ends_on_a_timeline_of_its_own_whatever_was_written_meanwhile() {
+fn p01_a_failback_ends_on_a_timeline_of_its_own_whatever_was_written_meanwhile() {
     let Some(site) = site() else { return };
     site.unplug("pg1");
     site.unplug("go1");

@@ -3,7 +3,7 @@
 use super::{REWIND_RIGHTS, diverge, site, streams};
 
 #[test]
-fn a_rewind_waits_for_the_checkpoint_of_the_new_primary() {
+fn p02_a_rewind_waits_for_the_checkpoint_of_the_new_primary() {
     let Some(site) = site() else { return };
     site.sql("pg1", REWIND_RIGHTS);
     site.sql("pg1", "ALTER SYSTEM SET checkpoint_timeout = '1d'");

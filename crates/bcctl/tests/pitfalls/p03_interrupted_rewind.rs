@@ -3,7 +3,7 @@
 use super::{REWIND_RIGHTS, diverge, site, streams};
 
 #[test]
-fn a_rewind_that_was_killed_is_not_continued_but_replaced_by_a_copy() {
+fn p03_a_rewind_that_was_killed_is_not_continued_but_replaced_by_a_copy() {
     let Some(site) = site() else { return };
     site.sql("pg1", REWIND_RIGHTS);
     // Enough to copy, so that it can be struck in the middle.

@@ -3,7 +3,7 @@
 use super::{REWIND_RIGHTS, diverge, site, streams};
 
 #[test]
-fn without_hints_it_is_copied_and_says_why() {
+fn p07_without_hints_it_is_copied_and_says_why() {
     let Some(site) = site() else { return };
     site.sql("pg1", REWIND_RIGHTS);
     for host in ["pg1", "pg2"] {

@@ -3,7 +3,7 @@
 use super::{site, timeline};
 
 #[test]
-fn two_primaries_are_named_and_nothing_is_done_until_one_is_stopped() {
+fn p08_two_primaries_are_named_and_nothing_is_done_until_one_is_stopped() {
     let Some(site) = site() else { return };
     site.unplug("pg1");
     site.unplug("go1");
@@ -23,7 +23,7 @@ fn two_primaries_are_named_and_nothing_is_done_until_one_is_stopped() {
 }
 
 #[test]
-fn after_a_switchover_that_stopped_half_way_init_starts_a_standby() {
+fn p08_after_a_switchover_that_stopped_half_way_init_starts_a_standby() {
     let Some(site) = site() else { return };
     site.kill_at("promote", &["switchover", "--yes"]);
     site.service("pg1", "start");

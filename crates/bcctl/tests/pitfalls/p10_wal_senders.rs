@@ -3,7 +3,7 @@
 use super::{diverge, site, streams};
 
 #[test]
-fn a_copy_that_gets_no_connection_fails_and_the_old_data_is_untouched() {
+fn p10_a_copy_that_gets_no_connection_fails_and_the_old_data_is_untouched() {
     let Some(site) = site() else { return };
     diverge(&site);
     let senders = |count: &str| {

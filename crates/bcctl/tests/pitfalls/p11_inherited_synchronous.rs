@@ -3,7 +3,7 @@
 use super::site;
 
 #[test]
-fn the_first_write_after_a_promotion_waits_for_nobody() {
+fn p11_the_first_write_after_a_promotion_waits_for_nobody() {
     let Some(site) = site() else { return };
     // A standby may have it set: it means nothing there.
     site.sql("pg2", "ALTER SYSTEM SET synchronous_standby_names = 'pg1'");

@@ -3,7 +3,7 @@
 use super::site;
 
 #[test]
-fn a_stale_trigger_file_is_found_before_anything_is_done() {
+fn p15_a_stale_trigger_file_is_found_before_anything_is_done() {
     let Some(site) = site() else { return };
     if site.sql("pg1", "SHOW server_version_num").parse::<u32>().expect("a number") >= 160_000 {
         return; // There are no trigger files any more.

@@ -3,7 +3,7 @@
 use super::{site, streams};
 
 #[test]
-fn a_stale_pid_file_does_not_count_as_a_running_server() {
+fn p17_a_stale_pid_file_does_not_count_as_a_running_server() {
     let Some(site) = site() else { return };
     std::fs::remove_file(site.path("gocd/go1")).expect("it runs");
     site.service("pg1", "stop");

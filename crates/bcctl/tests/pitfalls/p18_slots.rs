@@ -3,7 +3,7 @@
 use super::{site, streams};
 
 #[test]
-fn the_slot_goes_along_with_the_role() {
+fn p18_the_slot_goes_along_with_the_role() {
     let Some(site) = site() else { return };
     let slots = "SELECT coalesce(string_agg(slot_name || ' ' || active, ','), '') FROM pg_replication_slots";
     assert_eq!(site.sql("pg1", slots), "pg2 true");

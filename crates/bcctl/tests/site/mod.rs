@@ -1,7 +1,7 @@
 //! A site on one machine: two real PostgreSQL servers on loopback; everything else is a stand-in of a few lines of shell.
 //!
 //! `ssh` runs the command here unless the host's power is off. `fence` is the power: off kills the servers of a host at
-//! once. `vipd`, `standbyd` and GoCD are files in a directory. What is proven here is bcctl and PostgreSQL, nothing else;
+//! once; with [`Site::fence`] it is the real program, and the power is a device of it. `vipd`, `standbyd` and GoCD are files in a directory. What is proven here is bcctl and PostgreSQL, nothing else;
 //! the drill proves the whole path.
 
 #![allow(dead_code, reason = "each test file uses its own part of the site")]
@@ -11,11 +11,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+/// GoCD's access token, which nobody but the two hosts may see.
+pub(crate) const TOKEN: &str = "5f3a9c00d1e2b4a6978812345678abcdef012345";
+
 /// Where Debian keeps the programs of a version.
 const VERSIONS: [&str; 5] = ["15", "16", "17", "18", "14"];
 
 /// The stand-ins; each gets `$SITE` and, through `ssh`, `$BC_HOST`.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 7] = [
     (
         "ssh",
         r#"
@@ -24,7 +27,8 @@ while [ "$1" != -- ]; do shift; done
 export BC_HOST=$2
 [ "$(cat "$SITE/power/$BC_HOST")" = on ] || { echo "ssh: connect to host $BC_HOST port 22: Connection timed out" >&2; exit 255; }
 echo $$ >>"$SITE/power/$BC_HOST.shells"
-exec sh -c "$3"
+export BC_OUT=$(readlink /proc/$$/fd/1) BC_ERR=$(readlink /proc/$$/fd/2)
+exec /bin/sh -c "$3"
 "#,
     ),
     (
@@ -33,14 +37,18 @@ exec sh -c "$3"
 verb=$1 node=$2
 [ "$verb" != check ] || exit 0
 case $verb in
-off) [ -e "$SITE/broken-fence" ] || {
-        echo off >"$SITE/power/$node"
-        [ ! -e "$SITE/power/$node.shells" ] || kill -9 $(cat "$SITE/power/$node.shells") 2>/dev/null
-        rm -f "$SITE/gocd/$node" "$SITE/vip/$node" "$SITE/power/$node.shells"
-        [ ! -e "$SITE/$node/postmaster.pid" ] || runuser -u postgres -- "$BIN/pg_ctl" -D "$SITE/$node" -m immediate stop >/dev/null; } ;;
-on) echo on >"$SITE/power/$node" ;;
+nodes)
+    for name in go1 go2 pg1 pg2; do nodes="$nodes${nodes:+,}{\"node\":\"$name\",\"enough\":true,\"levels\":[]}"; done
+    echo "{\"schema\":2,\"nodes\":[$nodes]}"
+    exit 0 ;;
+token)
+    [ "$node" = --json ] || echo "$4" >"$SITE/token"
+    [ ! -e "$SITE/token" ] || IFS=/ read -r system timeline epoch id _ <"$SITE/token"
+    [ -z "$system" ] || token="\"pg\":{\"system-identifier\":\"$system\",\"timeline\":$timeline,\"epoch\":$epoch,\"id\":\"$id\",\"expires\":\"2999-01-01T00:00:00Z\"}"
+    echo "{\"schema\":2,\"tokens\":{$token}}"
+    exit 0 ;;
 esac
-state=$(cat "$SITE/power/$node")
+state=$(power "$node" "$verb")
 confirmed=true
 [ "$verb" = status ] || [ "$verb" = "$state" ] || confirmed=false
 echo "{\"schema\":2,\"at\":\"2026-11-21T20:30:00Z\",\"node\":\"$node\",\"action\":\"$verb\",\"reason\":\"\",\"by\":\"test\",\"state\":\"$state\",\"confirmed\":$confirmed,\"grade\":\"A\",\"required\":\"B\",\"evidence\":[]}"
@@ -48,12 +56,41 @@ echo "{\"schema\":2,\"at\":\"2026-11-21T20:30:00Z\",\"node\":\"$node\",\"action\
 "#,
     ),
     (
+        "power",
+        r#"
+node=$1
+case $2 in
+off) [ -e "$SITE/broken-fence" ] || {
+        [ "$(cat "$SITE/power/$node")" = off ] || echo "power of $node off" >>"$SITE/effects"
+        echo off >"$SITE/power/$node"
+        [ ! -e "$SITE/power/$node.shells" ] || kill -9 $(cat "$SITE/power/$node.shells") 2>/dev/null
+        rm -f "$SITE/gocd/$node" "$SITE/maintenance/$node" "$SITE/vip/$node" "$SITE/power/$node.shells"
+        [ ! -e "$SITE/$node/postmaster.pid" ] || runuser -u postgres -- "$BIN/pg_ctl" -D "$SITE/$node" -m immediate stop >/dev/null; } ;;
+on) [ "$(cat "$SITE/power/$node")" = on ] || echo "power of $node on" >>"$SITE/effects"
+    echo on >"$SITE/power/$node" ;;
+esac
+cat "$SITE/power/$node"
+"#,
+    ),
+    // The same switch for the real `fence`, which speaks FenceAgentAPI to it. A host that hangs has power.
+    (
+        "fence_power",
+        r#"
+while IFS= read -r line; do case $line in action=*) action=${line#action=} ;; plug=*) plug=${line#plug=} ;; esac; done
+echo "$action $plug" >>"$SITE/power.asked"
+state=$(power "$plug" "$action")
+[ "$action" != status ] || [ "$state" != off ] || exit 2
+"#,
+    ),
+    (
         "vipd",
         r#"
 case $1 in
 assign) for file in "$SITE"/vip/*; do [ ! -e "$file" ] || [ "${file##*/}" = "$BC_HOST" ] || { echo "in use by ${file##*/}" >&2; exit 3; }; done
+    [ -e "$SITE/vip/$BC_HOST" ] || echo "vip to $BC_HOST" >>"$SITE/effects"
     touch "$SITE/vip/$BC_HOST" ;;
-unassign) rm -f "$SITE/vip/$BC_HOST" ;;
+unassign) [ ! -e "$SITE/vip/$BC_HOST" ] || echo "vip from $BC_HOST" >>"$SITE/effects"
+    rm -f "$SITE/vip/$BC_HOST" ;;
 status) held=
     [ ! -e "$SITE/vip/$BC_HOST" ] || held='{"address":"198.18.5.200/24","interface":"lo","placed-by-vipd":true}'
     echo "{\"schema\":1,\"addresses\":[$held]}" ;;
@@ -78,7 +115,17 @@ case $url in
 *198.18.5.200*) ls "$SITE"/vip/* >/dev/null 2>&1 || exit 7 ;;
 *) [ -e "$SITE/gocd/$BC_HOST" ] || { case "$*" in *http_code*) printf 000;; esac; exit 7; } ;;
 esac
+mode=$SITE/maintenance/$BC_HOST
+case "$*" in *maintenance_mode*|*dashboard*)
+    grep -qx "header = \"Authorization: bearer $(cat "$SITE/token")\"" || { case "$*" in *http_code*) printf 401;; esac; exit 22; } ;;
+esac
 case "$*" in
+*maintenance_mode/info*)
+    on=false; [ ! -e "$mode" ] || on=true
+    jobs=$(cat "$SITE/jobs"); running=true; [ "$jobs" ] || running=false
+    echo "{\"is_maintenance_mode\": $on, \"attributes\": {\"has_running_systems\": $running, \"running_systems\": {\"building_jobs\": [$jobs]}}}" ;;
+*maintenance_mode/enable*) if [ -e "$mode" ]; then printf 409; else touch "$mode"; printf 204; fi ;;
+*maintenance_mode/disable*) if [ -e "$mode" ]; then rm "$mode"; printf 204; else printf 409; fi ;;
 *http_code*) printf 200 ;;
 *version*) echo '{"version":"0.1","full_version":"0.1 (test stand-in)"}' ;;
 esac
@@ -129,22 +176,28 @@ fn succeed(command: &mut Command) -> String {
 impl Site {
     /// Home serves, away follows.
     pub(crate) fn new() -> Self {
-        Self::with(false)
+        Self::with(false, "16")
+    }
+
+    /// The same, with so little WAL that a copy of all of it is made in a moment.
+    pub(crate) fn small() -> Self {
+        Self::with(false, "1")
     }
 
     /// The same, and the hosts are reached through a real sshd on loopback, each at an address of its own. The servers write
     /// to disk as they do in earnest.
     pub(crate) fn over_ssh() -> Self {
-        Self::with(true)
+        Self::with(true, "16")
     }
 
-    fn with(real_ssh: bool) -> Self {
+    /// `segment`: the size of a WAL file in MB.
+    fn with(real_ssh: bool, segment: &str) -> Self {
         let bin = programs().expect("checked by `missing`");
         let directory = tempfile::Builder::new().prefix("bcctl-site-").tempdir().expect("a directory");
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("mode");
         let ports = [0, 1].map(|_| free_port());
         let mut site = Self { directory, bin, ports, sshd: None, operator: std::cell::Cell::new(0) };
-        for name in ["bin", "power", "vip", "gocd", "files", "state", "sockets", "etc"] {
+        for name in ["bin", "power", "vip", "gocd", "maintenance", "files", "state", "sockets", "etc"] {
             fs::create_dir(site.path(name)).expect("a directory");
             fs::set_permissions(site.path(name), fs::Permissions::from_mode(0o777)).expect("mode");
         }
@@ -160,12 +213,22 @@ impl Site {
             fs::write(site.path("files").join(host), "first\n").expect("a file");
             fs::set_permissions(site.path("files").join(host), fs::Permissions::from_mode(0o666)).expect("mode");
         }
-        fs::write(site.path("etc/db.properties"), "db.url=jdbc:postgresql://localhost/gocd\n").expect("a file");
+        fs::write(site.path("etc/db.properties"), "db.url=jdbc:postgresql://localhost/postgres\n").expect("a file");
+        let store = site.path("artifacts");
+        let config = format!(
+            "<cruise>\n<!-- <artifactsDir>/elsewhere</artifactsDir> -->\n<server><artifacts>\n<artifactsDir>{}</artifactsDir></artifacts></server></cruise>\n",
+            store.display()
+        );
+        fs::write(site.path("etc/cruise-config.xml"), config).expect("a file");
+        fs::write(site.path("token"), format!("{TOKEN}\n")).expect("a file");
+        fs::set_permissions(site.path("token"), fs::Permissions::from_mode(0o600)).expect("mode");
+        succeed(Command::new("chown").arg("postgres:").arg(site.path("token")));
+        fs::write(site.path("jobs"), "").expect("a file");
         if real_ssh {
             site.sshd = Some(site.start_sshd());
         }
         fs::write(site.path("bc.toml"), site.inventory()).expect("a file");
-        site.make_servers();
+        site.make_servers(segment);
         fs::write(site.path("gocd/go1"), "").expect("a file");
         fs::write(site.path("vip/go1"), "").expect("a file");
         site
@@ -178,7 +241,8 @@ impl Site {
              [timeouts]\nboot = \"20s\"\npostgresql-start = \"30s\"\npostgresql-stop = \"30s\"\nreplay = \"15s\"\nvip = \"10s\"\ngocd-ready = \"10s\"\n\
              [policy]\nminimum-free = \"1MB\"\n\
              [postgresql]\nprimary = \"pg1\"\nstandby = \"pg2\"\nbin-directory = \"{bin}\"\ndata-directory = \"{root}/pg1\"\n\
-             socket-directory = \"{}\"\n[gocd]\nprimary = \"go1\"\nstandby = \"go2\"\nos-user = \"postgres\"\nconfig-directory = \"{root}/etc\"\n",
+             socket-directory = \"{}\"\n[gocd]\nprimary = \"go1\"\nstandby = \"go2\"\nos-user = \"postgres\"\nconfig-directory = \"{root}/etc\"\n\
+             database = \"postgres\"\napi-token-file = \"{root}/token\"\n",
             sockets.display()
         );
         for (index, host) in ["pg1", "pg2"].into_iter().enumerate() {
@@ -200,7 +264,9 @@ impl Site {
             );
             text.push_str(&format!(
                 "{}[gocd.on.{host}]\n\
-                 commands = {{ start = \"{psql} -c 'INSERT INTO boots VALUES (1)' && touch {root}/gocd/{host}\", stop = \"rm -f {root}/gocd/{host}\", status = \"test -e {root}/gocd/{host}\" }}\n",
+                 commands = {{ start = \"{psql} -c 'INSERT INTO boots VALUES (1)' && echo gocd starts on {host} >>{root}/effects && touch {root}/gocd/{host}\", \
+                 stop = \"rm -f {root}/gocd/{host} {root}/maintenance/{host}\", status = \"test -e {root}/gocd/{host}\", \
+                 start-in-maintenance = \"{psql} -c 'INSERT INTO boots VALUES (2)' && echo gocd starts on {host} >>{root}/effects && touch {root}/maintenance/{host} {root}/gocd/{host}\" }}\n",
                 self.host(host)
             ));
         }
@@ -264,18 +330,53 @@ impl Site {
         panic!("sshd does not start: {}", fs::read_to_string(etc.join("sshd.log")).unwrap_or_default());
     }
 
+    /// Where a program of PostgreSQL is.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+
+    /// From here on `fence` is the real program, which keeps every request it gets in `fence.log`. Each host has one device, whose
+    /// off is worth `grade`; the policy of the site asks for `wanted`.
+    pub(crate) fn fence(&self, grade: &str, wanted: &str) {
+        let real = built("fence");
+        let (root, config) = (self.directory.path().display(), self.path("etc/fence.toml"));
+        let script = format!("#!/bin/sh\nprintf '%s\\n' \"$*\" >>{root}/fence.log\nexec {} \"$@\"\n", real.display());
+        fs::write(self.path("bin/fence"), script).expect("a script");
+        let mut text = format!("history = \"{root}/fence/history.jsonl\"\n[policy]\nrequire-token = true\n");
+        for host in ["pg1", "pg2", "go1", "go2"] {
+            text.push_str(&format!(
+                "[nodes.{host}]\nlevels = [[\"{host}-power\"]]\n[devices.{host}-power]\nagent = \"exec\"\n\
+                 command = \"{root}/bin/fence_power\"\ntimeout = \"20s\"\ngrade = \"{grade}\"\noptions = {{ plug = \"{host}\" }}\n"
+            ));
+        }
+        fs::write(&config, text).expect("a file");
+        let policy = format!("[fencing]\nconfig = \"{}\"\n[policy]\nfence-grade = \"{wanted}\"\n", config.display());
+        fs::write(self.path("bc.toml"), self.inventory().replacen("[policy]\n", &policy, 1)).expect("a file");
+    }
+
+    /// A call of `fence` as bcctl makes it: its exit code, and what it said.
+    pub(crate) fn call_fence(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new(self.path("bin/fence"));
+        command.args(arguments).env("FENCE_CONFIG", self.path("etc/fence.toml")).stdin(Stdio::null());
+        self.environment(&mut command);
+        let Output { status, stdout, stderr } = command.output().expect("fence starts");
+        (status.code(), format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
+    }
+
     /// The ports of the servers on pg1 and pg2.
     pub(crate) fn ports(&self) -> [u16; 2] {
         self.ports
     }
 
-    fn make_servers(&self) {
+    fn make_servers(&self, segment: &str) {
         succeed(Command::new("chown").arg("postgres:").arg(self.directory.path()));
         let pg1 = self.path("pg1");
-        succeed(self.as_postgres("initdb").args(["-A", "trust", "--no-sync", "-D"]).arg(&pg1));
+        succeed(
+            self.as_postgres("initdb").args(["-A", "trust", "--no-sync", "--wal-segsize", segment, "-D"]).arg(&pg1),
+        );
         self.configure("pg1", self.ports[0]);
         self.service("pg1", "start");
-        self.sql("pg1", "CREATE ROLE replicator LOGIN REPLICATION; CREATE TABLE boots (n int); CREATE TABLE rows (n serial PRIMARY KEY, t text); SELECT pg_create_physical_replication_slot('pg2', true)");
+        self.sql("pg1", "CREATE ROLE replicator LOGIN REPLICATION; CREATE TABLE boots (n int); CREATE TABLE pipelines (name text, counter bigint); CREATE TABLE pipelinelabelcounts (pipelinename text, labelcount bigint); CREATE TABLE rows (n serial PRIMARY KEY, t text); SELECT pg_create_physical_replication_slot('pg2', true)");
         let source = format!("host=127.0.0.1 port={} user=replicator application_name=pg2", self.ports[0]);
         succeed(
             self.as_postgres("pg_basebackup")
@@ -288,7 +389,7 @@ impl Site {
     }
 
     /// The port is in the file of the data directory, so a copy that did not keep the host's own file would not start.
-    fn configure(&self, host: &str, port: u16) {
+    pub(crate) fn configure(&self, host: &str, port: u16) {
         let path = self.path(host).join("postgresql.conf");
         let fsync = if self.sshd.is_some() { "on" } else { "off" };
         let text = format!(
@@ -299,7 +400,29 @@ impl Site {
         fs::write(&path, text).expect("a file");
     }
 
-    fn as_postgres(&self, program: &str) -> Command {
+    /// Both hosts see one directory, into which pg1 archives with the shipped program and from which both restore.
+    pub(crate) fn share_an_archive(&self) {
+        let archive = self.path("archive");
+        fs::create_dir(&archive).expect("a directory");
+        succeed(Command::new("chown").arg("postgres:").arg(&archive));
+        let program = self.path("bin/archive-wal");
+        fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/archive-wal"), &program).expect("a copy");
+        let (directory, program) = (archive.display(), program.display());
+        let text = fs::read_to_string(self.path("bc.toml")).expect("a file");
+        let section = format!("[postgresql]\narchive = {{ directory = \"{directory}\", program = \"{program}\" }}\n");
+        fs::write(self.path("bc.toml"), text.replacen("[postgresql]\n", &section, 1)).expect("a file");
+        for host in ["pg1", "pg2"] {
+            self.sql(host, "ALTER SYSTEM SET archive_mode = on");
+            self.sql(host, &format!("ALTER SYSTEM SET archive_command = '\"{program}\" \"%p\" \"{directory}/%f\"'"));
+            self.sql(host, &format!("ALTER SYSTEM SET restore_command = 'cp \"{directory}/%f\" \"%p\"'"));
+            self.service(host, "stop");
+            self.service(host, "start");
+        }
+        self.wait("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'", "pg1", "1");
+    }
+
+    /// A program of the servers, run as their owner.
+    pub(crate) fn as_postgres(&self, program: &str) -> Command {
         let mut command = Command::new("runuser");
         command.args(["-u", "postgres", "--"]).arg(self.bin.join(program)).current_dir("/");
         command
@@ -320,19 +443,21 @@ impl Site {
 
     /// The answer of a server, or its error.
     pub(crate) fn try_sql(&self, host: &str, statement: &str) -> Result<String, String> {
-        let port = self.ports[usize::from(host == "pg2")];
-        let output = self
-            .as_postgres("psql")
-            .args(["-XAtq", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-h"])
-            .arg(self.path("sockets"))
-            .args(["-p", &port.to_string(), "-c", statement])
-            .output()
-            .expect("psql starts");
+        let output = self.psql(host, statement).output().expect("psql starts");
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
         } else {
             Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
         }
+    }
+
+    /// One statement, not yet asked.
+    pub(crate) fn psql(&self, host: &str, statement: &str) -> Command {
+        let port = self.ports[usize::from(host == "pg2")];
+        let mut command = self.as_postgres("psql");
+        command.args(["-XAtq", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-h"]).arg(self.path("sockets"));
+        command.args(["-p", &port.to_string(), "-c", statement]);
+        command
     }
 
     /// Waits until a server gives an answer.
@@ -347,6 +472,11 @@ impl Site {
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
         panic!("{host}: {statement}: expected {answer}, last seen {last}");
+    }
+
+    /// The inventory with more of it.
+    pub(crate) fn inventory_with(&self, section: &str, text: &str) -> String {
+        self.inventory().replacen(&format!("[{section}]\n"), &format!("[{section}]\n{text}\n"), 1)
     }
 
     /// A host hangs: it cannot be reached, but its servers go on.
@@ -459,6 +589,11 @@ impl Site {
         paths.iter().map(|path| fs::read_to_string(path).unwrap_or_default()).collect()
     }
 
+    /// What a server has written into its log.
+    pub(crate) fn log(&self, host: &str) -> String {
+        fs::read_to_string(self.path(&format!("{host}.log"))).unwrap_or_default()
+    }
+
     fn logs(&self) -> String {
         ["pg1", "pg2"]
             .map(|host| {
@@ -474,7 +609,8 @@ impl Site {
         self.operator.set(self.operator.get() + 1);
     }
 
-    fn state(&self) -> PathBuf {
+    /// Where the bcctl of this operator keeps its own journals.
+    pub(crate) fn state(&self) -> PathBuf {
         self.path("state").join(self.operator.get().to_string())
     }
 
@@ -511,6 +647,34 @@ impl Drop for Site {
     }
 }
 
+/// Another program of the workspace, built as this one was. Cargo builds for a test only the programs of the test's own package.
+fn built(program: &str) -> PathBuf {
+    let bcctl = Path::new(env!("CARGO_BIN_EXE_bcctl"));
+    // The cargo that runs this test, not the one that has compiled it.
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--locked", "--package", program]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    // What cargo tells a test about itself would make it build some of the dependencies anew: they ask for it.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    succeed(&mut cargo);
+    let path = bcctl.with_file_name(program);
+    assert!(path.exists(), "{} was not built", path.display());
+    path
+}
+
+/// A port that nobody uses. Below those that the kernel gives to connections: a server of ours is down for a while, and finds its
+/// port again.
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let next = || COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let ports = std::iter::repeat_with(|| std::process::id().wrapping_mul(97).wrapping_add(next()) % 16_000 + 16_000);
+    ports.take(16_000).filter_map(|port| u16::try_from(port).ok()).find(free).expect("a port")
 }

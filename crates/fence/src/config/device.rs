@@ -1,5 +1,7 @@
 //! Reads one device: what all have in common here, the rest by the agent that it names.
 
+use std::net::IpAddr;
+
 use bc_model::fencing::Grade;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
@@ -24,13 +26,15 @@ pub(super) fn check(key: &str, raw: RawDevice<'_>) -> Result<Device, Problem> {
     let timeout_key = join(key, "timeout");
     let missing = || Problem::new(at, &timeout_key, "missing; expected a duration such as \"30s\"");
     let timeout = duration(&timeout_key, timeout.as_ref().ok_or_else(missing)?)?;
-    let grade = lowered(&join(key, "grade"), grade.as_ref(), agent.grade())?;
+    let grade = match &grade {
+        Some(declared) => lowered(&join(key, "grade"), declared, agent.grade())?,
+        None => agent.presumed(),
+    };
     Ok(Device { timeout, grade, kind: kind.name, agent })
 }
 
-/// The grade that the configuration declares, which may only be lower than what the agent is known to prove.
-fn lowered(key: &str, declared: Option<&Spanned<String>>, known: Grade) -> Result<Grade, Problem> {
-    let Some(declared) = declared else { return Ok(known) };
+/// The grade that the configuration declares, which may only be lower than the most that the agent proves.
+fn lowered(key: &str, declared: &Spanned<String>, known: Grade) -> Result<Grade, Problem> {
     let problem =
         |words: String| Problem::new(declared.span().start, key, format!("{:?}: {words}", declared.get_ref()));
     match declared.get_ref().parse::<Grade>() {
@@ -100,6 +104,16 @@ impl Place {
     /// When it is not.
     pub(crate) fn needed<T>(&self, name: &str, value: Option<T>, such: &str) -> Result<T, Problem> {
         value.ok_or_else(|| self.missing(name, such))
+    }
+
+    /// The `address` that must be there.
+    ///
+    /// # Errors
+    /// When it is missing or a name: a fence must not wait for a name server.
+    pub(crate) fn address(&self, value: Option<Spanned<String>>, such: &str) -> Result<IpAddr, Problem> {
+        let value = self.needed("address", value, such)?;
+        let expected = "an IP address: a fence must not wait for a name server";
+        value.get_ref().parse().map_err(|_| self.wrong("address", &value, expected))
     }
 
     /// An absolute path, if there is one.

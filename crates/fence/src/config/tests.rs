@@ -25,6 +25,23 @@ drop-vips = ["198.18.5.200/24 dev eth0"]
 timeout = "1m"
 "#;
 
+#[test]
+fn what_the_off_of_an_unknown_agent_is_worth_has_to_be_said() {
+    let script = GOOD.replace("/usr/sbin/fence_ipmilan", "/usr/local/sbin/switch");
+    let read = |text: &str| parse(text).unwrap_or_else(|problem| panic!("{}", problem.problem));
+    let config = read(&script);
+    assert_eq!(config.devices["pg1-power"].grade, Grade::X);
+    assert!(
+        config.warnings.iter().any(|warning| warning.contains("pg1-power proves nothing")),
+        "{:?}",
+        config.warnings
+    );
+    let config = read(&script.replace("timeout = \"30s\"", "timeout = \"30s\"\ngrade = \"A\""));
+    assert_eq!(config.devices["pg1-power"].grade, Grade::A);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    assert_eq!(read(GOOD).devices["pg1-power"].grade, Grade::A, "one that is known needs no word");
+}
+
 /// The complaint about `GOOD` with one piece replaced: `line: key: problem`.
 fn complaint(piece: &str, instead: &str) -> String {
     assert!(GOOD.contains(piece), "{piece}");

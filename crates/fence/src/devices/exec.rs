@@ -139,7 +139,12 @@ impl Agent for ExecAgent {
     }
 
     fn grade(&self) -> Grade {
-        grade_of(&self.command)
+        grade_of(&self.command).unwrap_or(Grade::A)
+    }
+
+    fn presumed(&self) -> Grade {
+        // A script may switch anything: whoever wrote it has to say what its off is worth.
+        grade_of(&self.command).unwrap_or(Grade::X)
     }
 
     fn holds_a_secret(&self) -> bool {
@@ -147,11 +152,86 @@ impl Agent for ExecAgent {
     }
 }
 
-/// What an off of this agent proves, by its name; the configuration may only lower it.
-///
-/// Unless it is known to do less, an agent is taken to switch power: that is what FenceAgentAPI's `off` means.
-fn grade_of(command: &Path) -> Grade {
-    match command.file_name().and_then(|name| name.to_str()).unwrap_or_default() {
+/// The agents of fence-agents 4.12 that switch a machine's power, its own or that of a virtual one.
+const POWER: [&str; 73] = [
+    "fence_aliyun",
+    "fence_alom",
+    "fence_amt",
+    "fence_apc",
+    "fence_apc_snmp",
+    "fence_aws",
+    "fence_azure_arm",
+    "fence_bladecenter",
+    "fence_cdu",
+    "fence_cisco_ucs",
+    "fence_crosslink",
+    "fence_cyberpower_ssh",
+    "fence_docker",
+    "fence_drac",
+    "fence_drac5",
+    "fence_eaton_snmp",
+    "fence_ecloud",
+    "fence_emerson",
+    "fence_eps",
+    "fence_gce",
+    "fence_hds_cb",
+    "fence_hpblade",
+    "fence_ibm_powervs",
+    "fence_ibm_vpc",
+    "fence_ibmblade",
+    "fence_ibmz",
+    "fence_idrac",
+    "fence_ilo",
+    "fence_ilo2",
+    "fence_ilo3",
+    "fence_ilo3_ssh",
+    "fence_ilo4",
+    "fence_ilo4_ssh",
+    "fence_ilo5",
+    "fence_ilo5_ssh",
+    "fence_ilo_moonshot",
+    "fence_ilo_mp",
+    "fence_ilo_ssh",
+    "fence_imm",
+    "fence_intelmodular",
+    "fence_ipdu",
+    "fence_ipmilan",
+    "fence_ipmilanplus",
+    "fence_ironic",
+    "fence_kubevirt",
+    "fence_ldom",
+    "fence_lindypdu",
+    "fence_lpar",
+    "fence_netio",
+    "fence_openstack",
+    "fence_ovh",
+    "fence_powerman",
+    "fence_pve",
+    "fence_raritan",
+    "fence_raritan_px3",
+    "fence_rcd_serial",
+    "fence_redfish",
+    "fence_rhevm",
+    "fence_rsa",
+    "fence_rsb",
+    "fence_skalar",
+    "fence_tripplite_snmp",
+    "fence_vbox",
+    "fence_virsh",
+    "fence_virt",
+    "fence_vmware",
+    "fence_vmware_rest",
+    "fence_vmware_soap",
+    "fence_vmware_vcloud",
+    "fence_wti",
+    "fence_xenapi",
+    "fence_xvm",
+    "fence_zvmip",
+];
+
+/// What an off of this agent proves, by its name; the configuration may only lower it. Nothing for an agent that is not known.
+fn grade_of(command: &Path) -> Option<Grade> {
+    Some(match command.file_name().and_then(|name| name.to_str()).unwrap_or_default() {
         // Storage and network fabric: the machine keeps running, cut off from its disks or its peers.
         "fence_scsi" | "fence_mpath" | "fence_brocade" | "fence_sanbox2" | "fence_cisco_mds" | "fence_ifmib"
         | "fence_aws_vpc_net" => Grade::B,
@@ -162,8 +242,9 @@ fn grade_of(command: &Path) -> Grade {
         "fence_dummy" | "fence_heuristics_ping" | "fence_heuristics_resource" | "fence_evacuate" | "fence_compute" => {
             Grade::X
         }
-        _ => Grade::A,
-    }
+        name if POWER.contains(&name) => Grade::A,
+        _ => return None,
+    })
 }
 
 #[derive(Deserialize)]
@@ -322,7 +403,10 @@ mod tests {
         let table =
             [("fence_ipmilan", Grade::A), ("fence_scsi", Grade::B), ("fence_sbd", Grade::C), ("fence_dummy", Grade::X)];
         for (name, grade) in table {
-            assert_eq!(grade_of(&Path::new("/usr/sbin").join(name)), grade, "{name}");
+            assert_eq!(grade_of(&Path::new("/usr/sbin").join(name)), Some(grade), "{name}");
+        }
+        for unknown in ["fence_ours", "close-the-port", "fence_legacy"] {
+            assert_eq!(grade_of(&Path::new("/usr/local/sbin").join(unknown)), None, "{unknown}");
         }
     }
 

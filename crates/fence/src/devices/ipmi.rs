@@ -55,10 +55,7 @@ struct IpmiKeys {
 pub(crate) fn read(keys: Keys<'_>) -> Result<Box<dyn Agent>, Problem> {
     let (keys, place) = keys.read::<IpmiKeys>()?;
     let IpmiKeys { username, password_file, password_command, .. } = keys;
-    let address = place.needed("address", keys.address, "the IP address of the BMC")?;
-    let Ok(ip) = address.get_ref().parse() else {
-        return Err(place.wrong("address", &address, "an IP address: a fence must not wait for a name server"));
-    };
+    let address = place.address(keys.address, "the IP address of the BMC")?;
     let cipher = keys.cipher.map_or(Ok(17), |cipher| {
         // Suites without authentication, integrity or encryption would send the command to anybody.
         let known = [3, 8, 12, 17].contains(cipher.get_ref());
@@ -85,7 +82,7 @@ pub(crate) fn read(keys: Keys<'_>) -> Result<Box<dyn Agent>, Problem> {
     });
     Ok(Box::new(Ipmi {
         tool: place.path("ipmitool", keys.ipmitool.as_ref())?.unwrap_or_else(|| TOOL.into()),
-        address: ip,
+        address,
         port: keys.port.unwrap_or(623),
         credential: Credential::read(&place, CredentialKeys { username, password_file, password_command })?,
         cipher,

@@ -66,10 +66,7 @@ struct RedfishKeys {
 pub(crate) fn read(keys: Keys<'_>) -> Result<Box<dyn Agent>, Problem> {
     let (keys, place) = keys.read::<RedfishKeys>()?;
     let RedfishKeys { username, password_file, password_command, .. } = keys;
-    let address = place.needed("address", keys.address, "the IP address of the BMC")?;
-    let Ok(ip) = address.get_ref().parse::<IpAddr>() else {
-        return Err(place.wrong("address", &address, "an IP address: a fence must not wait for a name server"));
-    };
+    let address = place.address(keys.address, "the IP address of the BMC")?;
     let system =
         place.needed("system", keys.system, "the id of the system, the last part of /redfish/v1/Systems/ID")?;
     let id = system.get_ref().strip_prefix("/redfish/v1/Systems/").unwrap_or(system.get_ref());
@@ -78,7 +75,7 @@ pub(crate) fn read(keys: Keys<'_>) -> Result<Box<dyn Agent>, Problem> {
         return Err(place.wrong("system", &system, "the id of one system, the last part of /redfish/v1/Systems/ID"));
     }
     let name = match &keys.tls_name {
-        None => ServerName::IpAddress(ip.into()),
+        None => ServerName::IpAddress(address.into()),
         Some(name) => ServerName::try_from(name.get_ref().clone())
             .map_err(|_| place.wrong("tls-name", name, "the name in the BMC's certificate"))?,
     };
@@ -107,7 +104,7 @@ pub(crate) fn read(keys: Keys<'_>) -> Result<Box<dyn Agent>, Problem> {
         }
     };
     Ok(Box::new(Redfish {
-        address: ip,
+        address,
         port: keys.port.unwrap_or(443),
         name,
         system: format!("/redfish/v1/Systems/{id}"),

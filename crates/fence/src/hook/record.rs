@@ -7,7 +7,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::durable;
+use crate::disk::{self, RealDisk};
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ impl Record {
 pub(crate) fn write(directory: &Path, cluster: &str, record: &Record) -> io::Result<()> {
     let mut bytes = serde_json::to_vec(record)?;
     bytes.push(b'\n');
-    durable::replace(&directory.join(cluster), &bytes)
+    disk::replace(&RealDisk, &directory.join(cluster), &bytes, 0o644)
 }
 
 /// The record of `cluster`; none was ever written is no error.

@@ -82,7 +82,16 @@ impl Bench {
             ),
         );
         let command = path.display().to_string();
-        self.config(&format!("[devices.{name}]\nagent = \"exec\"\ncommand = \"{command}\"\ntimeout = \"{timeout}\""))
+        self.config(&format!(
+            "[devices.{name}]\nagent = \"exec\"\ncommand = \"{command}\"\ntimeout = \"{timeout}\"\ngrade = \"A\""
+        ))
+    }
+
+    /// The agent that was added last proves no more than this.
+    pub(crate) fn proving(mut self, grade: &str) -> Self {
+        let last = self.config.rfind("grade = \"A\"").unwrap();
+        self.config.replace_range(last.., &format!("grade = \"{grade}\"\n"));
+        self
     }
 
     /// The requests that the agent `name` has had.

@@ -142,6 +142,7 @@ levels = [["nothing"]]
 agent = "exec"
 command = "{here}/switch"
 timeout = "3s"
+grade = "A"
 [devices.nothing]
 agent = "exec"
 command = "/bin/false"

@@ -3,20 +3,21 @@
 //! After each command it asserts what may never be: two writable servers that can be reached, two holders of the VIP, a
 //! GoCD server on a database that takes no writes.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bc_model::inventory::Inventory;
 
 use crate::clock::Clock;
-use crate::command::{At, Command, fencing, gocd, postgresql, reseed, standby, vip};
+use crate::command::{At, Command, artifacts, fencing, gocd, maintenance, postgresql, reseed, standby, vip};
 use crate::hosts::{Ended, Hosts, Output, Unreached};
-use crate::judge::Check;
+use crate::judge::{Check, Mode};
 use crate::place::Place;
 use crate::plan::Decision;
+
+use super::turnstile::{Order, Turnstile};
 
 /// Everything that can be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,12 +30,18 @@ pub(super) struct State {
     pub(super) servers: BTreeMap<String, Server>,
     /// Hosts on which GoCD runs.
     pub(super) gocd: BTreeSet<String>,
+    /// Those of them that are in maintenance mode.
+    pub(super) maintenance: BTreeSet<String>,
+    /// Runs in the artifact store, and runs that were moved aside; the database knows those up to 6.
+    pub(super) artifacts: [BTreeSet<u32>; 2],
     /// Hosts that hold the VIP.
     pub(super) vip: BTreeSet<String>,
     /// Version of the GoCD files by host.
     pub(super) files: BTreeMap<String, u32>,
     /// Whether the fence devices do what they are told.
     pub(super) fence_works: bool,
+    /// The timeline that `fence` knows of.
+    pub(super) known_timeline: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,9 +100,12 @@ pub(super) fn site(serving: Place, inventory: &Inventory) -> State {
             (pg_to.to_owned(), server(data(true, Some(pg_from)), &[])),
         ]),
         gocd: BTreeSet::from([from.gocd(inventory).to_owned()]),
+        maintenance: BTreeSet::new(),
+        artifacts: [BTreeSet::from([5, 6, 7]), BTreeSet::new()],
         vip: BTreeSet::from([from.gocd(inventory).to_owned()]),
         files: BTreeMap::from([(from.gocd(inventory).to_owned(), 2), (to.gocd(inventory).to_owned(), 1)]),
         fence_works: true,
+        known_timeline: 1,
     }
 }
 
@@ -105,6 +115,7 @@ impl State {
         self.on.remove(host);
         self.hung.remove(host);
         self.gocd.remove(host);
+        self.maintenance.remove(host);
         self.vip.remove(host);
         if let Some(server) = self.servers.get_mut(host) {
             server.running = false;
@@ -165,9 +176,11 @@ pub(super) struct Model {
     pub(super) mishap: Mutex<Option<(usize, Mishap)>>,
     changes: Mutex<usize>,
     /// Length of the journal now.
-    pub(super) journal: Arc<AtomicUsize>,
+    pub(super) journal: AtomicUsize,
     /// Length of the journal at each change that was tried: so much of it is on the host where it was tried.
     pub(super) copied: Mutex<Vec<usize>>,
+    /// Who goes on when several steps are at work.
+    pub(super) turnstile: Turnstile,
 }
 
 fn ok(text: &str) -> Output {
@@ -193,6 +206,7 @@ impl Model {
         decision: &Decision,
         state: State,
         mishap: Option<(usize, Mishap)>,
+        order: Order,
     ) -> Self {
         let mut model = Self {
             inventory: inventory.clone(),
@@ -201,8 +215,9 @@ impl Model {
             verbs: Vec::new(),
             mishap: Mutex::new(mishap),
             changes: Mutex::new(0),
-            journal: Arc::default(),
+            journal: AtomicUsize::default(),
             copied: Mutex::default(),
+            turnstile: Turnstile::new(order),
         };
         model.learn(decision);
         model
@@ -225,7 +240,7 @@ impl Model {
         let inventory = self.inventory.clone();
         for place in Place::BOTH {
             self.learn_server(&inventory, decision, place.postgresql(&inventory), place.other().postgresql(&inventory));
-            self.learn_gocd(&inventory, place);
+            self.learn_gocd(&inventory, &decision.operation, place);
             for host in place.hosts(&inventory) {
                 self.learn_power(&inventory, decision, &host);
             }
@@ -243,6 +258,7 @@ impl Model {
                 }
             }};
         }
+        self.change(postgresql::let_it_stop(inventory, host), |_| ok(""));
         self.change(postgresql::checkpoint(inventory, host), server!(|state, server| holds(server.running)));
         let arm = standby::arm(inventory, host, peer);
         let follow = p.clone();
@@ -452,12 +468,15 @@ impl Model {
             reseed::swapped(inventory, host, operation),
             server!(|state, server| holds(server.kept.is_some() && server.copy.is_none())),
         );
+        for command in reseed::meter(inventory, host, peer, operation) {
+            self.verbs.push((command, false, Box::new(|_| ok("done=1\ntotal=2\n"))));
+        }
         if let Some(reseed) = &decision.reseed {
             self.look(reseed::room(inventory, host, operation, reseed.needed), |_| ok(""));
         }
     }
 
-    fn learn_gocd(&mut self, inventory: &Inventory, place: Place) {
+    fn learn_gocd(&mut self, inventory: &Inventory, operation: &str, place: Place) {
         let (host, peer) = (place.gocd(inventory), place.other().gocd(inventory));
         let database = place.postgresql(inventory).to_owned();
         let h = host.to_owned();
@@ -475,10 +494,13 @@ impl Model {
             }
             holds(writable)
         });
+        self.learn_maintenance(inventory, host, place.postgresql(inventory));
+        self.learn_artifacts(inventory, operation, host, place.postgresql(inventory));
         self.change(
             gocd::stop(inventory, host),
             host!(|state, host| {
                 state.gocd.remove(&host);
+                state.maintenance.remove(&host);
                 ok("")
             }),
         );
@@ -535,8 +557,90 @@ impl Model {
         );
     }
 
+    fn learn_maintenance(&mut self, inventory: &Inventory, host: &str, database: &str) {
+        if !maintenance::is_used(inventory) {
+            return;
+        }
+        let h = host.to_owned();
+        macro_rules! host {
+            (|$state:ident, $host:ident| $body:expr) => {{
+                let $host = h.clone();
+                move |$state: &mut State| $body
+            }};
+        }
+        let database = database.to_owned();
+        self.change(
+            maintenance::start(inventory, host),
+            host!(|state, host| {
+                let writable = state.servers[&database].writable();
+                if writable && state.gocd.insert(host.clone()) {
+                    state.maintenance.insert(host.clone());
+                }
+                holds(writable)
+            }),
+        );
+        for (command, on) in
+            [(maintenance::enable(inventory, host), true), (maintenance::disable(inventory, host), false)]
+        {
+            self.change(
+                command,
+                host!(|state, host| {
+                    if !state.gocd.contains(&host) {
+                        return fails("connection refused");
+                    }
+                    if on {
+                        state.maintenance.insert(host.clone())
+                    } else {
+                        state.maintenance.remove(&host)
+                    };
+                    ok("")
+                }),
+            );
+        }
+        // It changes nothing, and whether it was patient is not what the step is for.
+        self.verbs.push((maintenance::wait_for_jobs(inventory, host), false, Box::new(|_| ok(""))));
+        self.look(
+            maintenance::is(inventory, host, Mode::On),
+            host!(|state, host| {
+                if !state.gocd.contains(&host) {
+                    return fails("connection refused");
+                }
+                ok(&format!(r#"{{"is_maintenance_mode":{}}}"#, state.maintenance.contains(&host)))
+            }),
+        );
+        self.look(
+            maintenance::dashboard_loaded(inventory, host),
+            host!(|state, host| holds(state.gocd.contains(&host))),
+        );
+        if let Some((command, check)) = maintenance::forget(inventory, host) {
+            self.change(command, |_| ok(""));
+            self.look(check, |_| ok(""));
+        }
+    }
+
+    fn learn_artifacts(&mut self, inventory: &Inventory, operation: &str, host: &str, primary: &str) {
+        let [folders, counters] =
+            artifacts::compared(inventory, host, primary).commands.try_into().expect("two commands");
+        self.verbs.push((
+            folders,
+            false,
+            Box::new(|state| {
+                let runs: String = state.artifacts[0].iter().map(|run| format!("d p/{run}\n")).collect();
+                ok(&format!("store /s\nd p\n{runs}"))
+            }),
+        ));
+        self.verbs.push((counters, false, Box::new(|_| ok("p 6\n"))));
+        let h = host.to_owned();
+        self.change(artifacts::quarantine(inventory, host, operation), move |state| {
+            assert!(!state.gocd.contains(&h), "artifacts are moved while GoCD runs");
+            let [store, aside] = &mut state.artifacts;
+            aside.extend(store.split_off(&7));
+            ok("")
+        });
+        self.look(artifacts::quarantined(inventory, host, operation), |state| holds(!state.artifacts[0].contains(&7)));
+    }
+
     fn learn_power(&mut self, inventory: &Inventory, decision: &Decision, host: &str) {
-        let reason = format!("bcctl {}", decision.operation);
         let report = |state: &State, host: &str, action: &str| {
             let is = if state.on.contains(host) { "on" } else { "off" };
             let confirmed = action == "status" || action == is;
@@ -553,18 +657,34 @@ impl Model {
             report(state, &h, "off")
         });
         let h = host.to_owned();
-        self.change(fencing::on(inventory, host, &reason), move |state| {
+        self.change(fencing::on(inventory, decision, host), move |state| {
             state.on.insert(h.clone());
             report(state, &h, "on")
         });
         let h = host.to_owned();
         self.look(fencing::is_off(inventory, host), move |state| report(state, &h, "status"));
         self.verbs.push((Command::on(host, "true"), false, Box::new(|_| ok(""))));
+        let Some((raise, known)) = fencing::publish(inventory, decision, host) else { return };
+        let system = decision.system_identifier.clone().expect("a cluster that is known");
+        self.look(known, move |state| {
+            let timeline = state.known_timeline;
+            ok(&format!(
+                r#"{{"schema":2,"tokens":{{"pg1":{{"system-identifier":"{system}","timeline":{timeline},"epoch":1,"id":"x","expires":"2999-01-01T00:00:00Z"}}}}}}"#
+            ))
+        });
+        let h = host.to_owned();
+        self.change(raise, move |state| {
+            let server = &state.servers[&h];
+            assert!(server.writable(), "what is not promoted yet is made known");
+            state.known_timeline = server.data.timeline;
+            ok("")
+        });
     }
 }
 
 impl Hosts for Model {
     fn run(&self, command: &Command, _: Duration, _: &mut dyn FnMut(Duration)) -> Output {
+        self.turnstile.pass();
         self.log.lock().expect("no thread panicked").push(command.clone());
         let mut state = self.state.lock().expect("no thread panicked");
         if let At::Host(host) = &command.at
@@ -598,7 +718,7 @@ impl Hosts for Model {
             Some(Mishap::LostBefore) => return lost,
             Some(Mishap::KilledBefore) => {
                 drop(state);
-                std::panic::resume_unwind(Box::new(Killed))
+                self.turnstile.kill()
             }
             _ => effect(&mut state),
         };
@@ -607,7 +727,7 @@ impl Hosts for Model {
             Some(Mishap::LostAfter) => lost,
             Some(Mishap::KilledAfter) => {
                 drop(state);
-                std::panic::resume_unwind(Box::new(Killed))
+                self.turnstile.kill()
             }
             _ => output,
         }
@@ -616,14 +736,14 @@ impl Hosts for Model {
 
 /// A clock that moves only when somebody waits.
 #[derive(Debug, Default)]
-pub(super) struct FakeClock(Cell<Duration>);
+pub(super) struct FakeClock(Mutex<Duration>);
 
 impl Clock for FakeClock {
     fn now(&self) -> Duration {
-        self.0.get()
+        *self.0.lock().expect("no thread panicked")
     }
 
     fn pause(&self, time: Duration) {
-        self.0.set(self.0.get() + time);
+        *self.0.lock().expect("no thread panicked") += time;
     }
 }

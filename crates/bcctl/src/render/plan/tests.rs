@@ -18,10 +18,13 @@ fn text_for(inventory: &Inventory, intent: Intent, to: Place) -> String {
         intent,
         to,
         timeline: 1,
-        system_identifier: None,
+        system_identifier: Some("7300000000000000001".to_owned()),
         fence: if intent == Intent::Failover { to.other().hosts(inventory) } else { Vec::new() },
+        fence_together: intent == Intent::Failover,
         power_on: if intent == Intent::Failback { to.hosts(inventory) } else { Vec::new() },
         reseed: (intent == Intent::Failback).then_some(Reseed { needed: 1 << 30, rewind: false }),
+        salvage_first: false,
+        publish: true,
     };
     let steps = table(inventory, &decision);
     dry_run_text(inventory, &decision, &["a note".to_owned()], &steps)

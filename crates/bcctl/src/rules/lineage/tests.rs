@@ -1,7 +1,7 @@
 use super::super::Site;
 use super::diverged;
-use crate::observe::Observation;
 use crate::observe::tests::{inventory, serving};
+use crate::observe::{Observation, Peer};
 use crate::place::Place;
 
 fn words(seen: &Observation) -> Option<String> {
@@ -81,4 +81,36 @@ fn with_the_primary_gone_its_own_wal_directory_or_the_archive_still_says_it() {
     assert_eq!(words(&gone), None, "nobody who knows is left");
     gone.server("pg1").archive.history = history;
     assert!(words(&gone).is_some());
+}
+
+#[test]
+fn a_standby_that_had_replayed_more_than_the_primary_wrote_later_has_diverged_on_the_same_timeline_too() {
+    let lsn = |text: &str| text.parse().expect("an LSN");
+    let mut seen = serving(Place::Away);
+    let primary = seen.answers("pg2");
+    let (system_identifier, timeline) = (primary.system_identifier.clone(), primary.timeline);
+    primary.replication.clear();
+    let standby = seen.server("pg1");
+    standby.recovering = Some(timeline);
+    standby.peer = Some(Peer { system_identifier, timeline, end: lsn("0/5000148"), replayed: lsn("0/5000148") });
+    assert_eq!(words(&seen), None);
+    seen.server("pg1").peer.as_mut().expect("a peer").replayed = lsn("0/5000150");
+    assert!(words(&seen).expect("diverged").contains("both wrote timeline 1, with no promotion between them"));
+    seen.server("pg1").peer.as_mut().expect("a peer").system_identifier = "1".to_owned();
+    assert_eq!(words(&seen), None, "that is another finding");
+}
+
+#[test]
+fn a_standby_that_has_stopped_inside_a_record_of_the_primary_has_diverged() {
+    let mut seen = serving(Place::Away);
+    let mut stopped = |at: &str, skipped: u64, timeline: u32| {
+        seen.server("pg1").no_record_at = at.parse().ok().zip(Some(skipped));
+        seen.server("pg1").recovering = Some(timeline);
+        words(&seen)
+    };
+    assert!(stopped("0/3003C30", 8, 1).expect("diverged").contains("in the middle of a record of pg2"));
+    assert_eq!(stopped("0/4000000", 40, 1), None, "the header of a segment");
+    assert_eq!(stopped("0/4002000", 24, 1), None, "the header of a page");
+    assert!(stopped("0/4002000", 32, 1).is_some());
+    assert_eq!(stopped("0/3003C30", 8, 2), None, "on another timeline the histories tell");
 }

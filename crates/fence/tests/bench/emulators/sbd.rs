@@ -68,11 +68,14 @@ impl SbdDisk {
     /// A node that switches itself off when it reads the pill.
     pub(crate) fn watch(&self, chassis: &Path) -> Watcher {
         let script = format!(
-            "while :; do sbd -d {0} list | grep -qE 'pg1[[:space:]]+off' && {1} set power 0; sleep 0.2; done",
+            "until sbd -d {0} list | grep -qE 'pg1[[:space:]]+off'; do sleep 0.2; done; {1} set power 0",
             self.device,
             chassis.display()
         );
-        let child = Command::new("/bin/sh").args(["-c", &script]).stdin(Stdio::null()).stderr(Stdio::null()).spawn();
+        // As sbd does on a node: whoever else uses the machine, the reader has its turn.
+        let mut reader = Command::new("chrt");
+        reader.args(["--rr", "1", "/bin/sh", "-c", &script]);
+        let child = reader.stdin(Stdio::null()).stderr(Stdio::null()).spawn();
         Watcher(child.unwrap())
     }
 

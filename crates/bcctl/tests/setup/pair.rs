@@ -1,18 +1,19 @@
-//! `bcctl setup` from an empty cluster to a streaming standby with an archive, on real servers.
-#![expect(clippy::expect_used, clippy::print_stderr, reason = "a test says where it stops, and that it was skipped")]
+//! Two PostgreSQL hosts on this machine, as an inventory names them: plain data directories, without systemd.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-const PASSWORD: &str = "s3cret:with 'odd\\ things";
-const PASSFILE: &str = r"*:*:*:replicator:s3cret\:with 'odd\\ things";
+pub(crate) const PASSWORD: &str = "s3cret:with 'odd\\ things";
+/// As it stands in a password file.
+pub(crate) const PASSFILE: &str = r"*:*:*:replicator:s3cret\:with 'odd\\ things";
 
-struct Pair {
+/// Two hosts on this machine: a cluster on pg1, and nothing on pg2.
+pub(crate) struct Pair {
     directory: tempfile::TempDir,
     bin: PathBuf,
-    ports: [u16; 2],
+    pub(crate) ports: [u16; 2],
 }
 
 fn programs() -> Option<PathBuf> {
@@ -23,7 +24,7 @@ fn programs() -> Option<PathBuf> {
 }
 
 /// An empty cluster on pg1, nothing on pg2; or nothing (said aloud) where there can be none.
-fn pair() -> Option<Pair> {
+pub(crate) fn pair() -> Option<Pair> {
     let root = nix::unistd::geteuid().is_root();
     match programs().filter(|_| root) {
         Some(bin) => Some(Pair::new(bin)),
@@ -35,7 +36,8 @@ fn pair() -> Option<Pair> {
     }
 }
 
-fn succeed(command: &mut Command) -> String {
+/// Runs it to its end, and answers what it printed.
+pub(crate) fn succeed(command: &mut Command) -> String {
     let output = command.output().expect("the program starts");
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}: {said}");
@@ -63,7 +65,7 @@ impl Pair {
         let conf = data.join("postgresql.conf");
         let mut text = fs::read_to_string(&conf).expect("a file");
         text.push_str(&format!(
-            "port = {}\nunix_socket_directories = '{}'\nfsync = off\nshared_buffers = 16MB\nmax_connections = 20\nwal_retrieve_retry_interval = 200ms",
+            "port = {}\nunix_socket_directories = '{}'\nfsync = off\nshared_buffers = 16MB\nmax_connections = 25\npassword_encryption = md5\nwal_retrieve_retry_interval = 200ms",
             pair.ports[0],
             pair.path("s").display()
         ));
@@ -82,7 +84,7 @@ impl Pair {
         pair
     }
 
-    fn passfile(&self, line: &str) {
+    pub(crate) fn passfile(&self, line: &str) {
         let path = self.path("pgpass");
         fs::write(&path, format!("# a comment\n{line}\n")).expect("a file");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("mode");
@@ -116,17 +118,17 @@ impl Pair {
         text
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn program(&self, name: &str) -> Command {
+    pub(crate) fn program(&self, name: &str) -> Command {
         let mut command = Command::new("runuser");
         command.args(["-u", "postgres", "--"]).arg(self.bin.join(name)).current_dir("/");
         command
     }
 
-    fn sql(&self, host: &str, statement: &str) -> String {
+    pub(crate) fn sql(&self, host: &str, statement: &str) -> String {
         let port = self.ports[usize::from(host == "pg2")].to_string();
         succeed(
             self.program("psql")
@@ -137,7 +139,7 @@ impl Pair {
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test waits with a deadline")]
-    fn wait(&self, host: &str, statement: &str, answer: &str) {
+    pub(crate) fn wait(&self, host: &str, statement: &str, answer: &str) {
         let mut last = String::new();
         for _ in 0..150 {
             last = self.sql(host, statement);
@@ -149,18 +151,22 @@ impl Pair {
         panic!("{host}: {statement}: expected {answer}, last seen {last}");
     }
 
-    fn bcctl(&self, status: i32, arguments: &[&str]) -> String {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bcctl"));
         command.args(arguments).stdin(Stdio::null()).env("NO_COLOR", "1");
         command.env("BC_INVENTORY", self.path("bc.toml")).env("BC_STATE", self.path("state"));
-        let output = command.output().expect("bcctl starts");
+        command
+    }
+
+    pub(crate) fn bcctl(&self, status: i32, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().expect("bcctl starts");
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(status), "bcctl {arguments:?} said:\n{said}");
         assert!(!said.contains("s3cret"), "a password was shown: {said}");
         said
     }
 
-    fn files(&self, ending: &str) -> Vec<String> {
+    pub(crate) fn files(&self, ending: &str) -> Vec<String> {
         let list = |directory: &Path| -> Vec<String> {
             let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
             entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
@@ -178,106 +184,4 @@ impl Drop for Pair {
             let _ = self.program("pg_ctl").arg("-D").arg(self.path(host)).args(["-m", "immediate", "stop"]).output();
         }
     }
-}
-
-#[test]
-fn from_an_empty_cluster_to_a_standby_that_streams_and_an_archive_that_works() {
-    let Some(pair) = pair() else { return };
-    let conf = || fs::read_to_string(pair.path("pg1/postgresql.conf")).expect("a file");
-    let before = conf();
-
-    let said = pair.bcctl(0, &["setup", "primary", "--dry-run"]);
-    assert!(
-        said.contains("+ archive_mode = on") && said.contains("+ host replication replicator 127.0.0.1/32"),
-        "{said}"
-    );
-    assert!(said.contains("nothing is run") && said.contains("pg_create_physical_replication_slot"), "{said}");
-    assert_eq!(conf(), before, "a dry run touches nothing");
-    assert!(!pair.path("archive-wal").exists());
-    assert!(pair.bcctl(2, &["setup", "primary"]).contains("no terminal"));
-
-    pair.passfile("*:*:*:somebody:else");
-    let said = pair.bcctl(1, &["setup", "primary", "--yes"]);
-    assert!(said.contains("pgpass on pg1 has no line for replicator"), "{said}");
-    pair.passfile(PASSFILE);
-    let said = pair.bcctl(0, &["setup", "primary", "--yes"]);
-    assert!(said.contains("was so"), "what was done before is skipped: {said}");
-    assert_eq!(pair.sql("pg1", "SHOW archive_mode"), "on", "it was restarted for that");
-    assert_eq!(pair.sql("pg1", "SELECT count(*) FROM pg_replication_slots"), "1");
-    let kept = pair.files("postgresql.conf.before-");
-    assert_eq!(kept.len(), 1, "{kept:?}");
-    assert_eq!(fs::read_to_string(pair.path("pg1").join(&kept[0])).expect("kept"), before);
-    pair.sql("pg1", "CREATE TABLE rows (n int); INSERT INTO rows SELECT generate_series(1, 100)");
-    pair.sql("pg1", "SELECT pg_switch_wal()");
-    pair.wait("pg1", "SELECT archived_count > 0 AND failed_count = 0 FROM pg_stat_archiver", "t");
-
-    let after = conf();
-    let restarted = pair.sql("pg1", "SELECT pg_postmaster_start_time()");
-    pair.bcctl(0, &["setup", "primary", "--yes"]);
-    assert_eq!(
-        (conf(), pair.sql("pg1", "SELECT pg_postmaster_start_time()")),
-        (after, restarted),
-        "again changes nothing"
-    );
-
-    let said = pair.bcctl(0, &["setup", "standby", "--yes"]);
-    assert!(said.contains("rejoin-copy"), "{said}");
-    pair.wait("pg2", "SELECT count(*) FROM rows", "100");
-    assert_eq!(pair.sql("pg2", "SELECT pg_is_in_recovery()"), "t");
-    assert!(pair.sql("pg2", "SHOW restore_command").contains("archive/%f"));
-    let replication = pair.sql("pg1", "SELECT application_name, state, usename FROM pg_stat_replication");
-    assert_eq!(replication, "pg2|streaming|replicator", "with the password, from the password file");
-    let said = pair.bcctl(0, &["setup", "standby", "--yes"]);
-    assert!(said.contains("streams already"), "{said}");
-    let password = PASSWORD.replace('\'', "''");
-    assert_eq!(
-        pair.sql("pg1", &format!("SELECT count(*) FROM pg_authid WHERE rolpassword = '{password}'")),
-        "0",
-        "the server keeps it hashed"
-    );
-    let log = fs::read_to_string(pair.path("pg1.log")).expect("a log");
-    assert!(!log.contains("s3cret"), "{log}");
-
-    // What check says about the two servers after it: nothing.
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bcctl"));
-    command.args(["check", "--json"]).env("BC_INVENTORY", pair.path("bc.toml")).env("BC_STATE", pair.path("state"));
-    let report: serde_json::Value = serde_json::from_slice(&command.output().expect("bcctl").stdout).expect("JSON");
-    let wrong: Vec<&serde_json::Value> = report["findings"]
-        .as_array()
-        .expect("findings")
-        .iter()
-        .filter(|finding| {
-            finding["code"]
-                .as_str()
-                .is_some_and(|code| ["BC2", "BC3", "BC4"].iter().any(|family| code.starts_with(family)))
-        })
-        .collect();
-    assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-#[test]
-fn a_file_is_archived_once_whole_and_never_over_another() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/archive-wal");
-    let path = |name: &str| directory.path().join(name);
-    let archive = |from: &str, to: &str| {
-        Command::new("sh").arg(script).arg(path(from)).arg(path(to)).output().expect("sh starts").status.success()
-    };
-    fs::write(path("one"), "x".repeat(1 << 20)).expect("a file");
-    fs::write(path("other"), "y".repeat(1 << 20)).expect("a file");
-    assert!(archive("one", "a b"), "a name with a space");
-    assert!(archive("one", "a b"), "the same again is no failure");
-    assert!(!archive("other", "a b"), "another one under the same name is");
-    assert_eq!(fs::read(path("a b")).expect("a file")[0], b'x', "and changes nothing");
-    fs::write(path("half"), "x").expect("a file");
-    assert!(!archive("one", "half"), "half a file that somebody left is not taken for a whole one");
-    assert!(!archive("no such file", "new"));
-    assert!(!archive("one", "no such directory/new"));
-    let mut names: Vec<String> = fs::read_dir(directory.path())
-        .expect("a directory")
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    assert_eq!(names, ["a b", "half", "one", "other"], "nothing half-made is left");
 }

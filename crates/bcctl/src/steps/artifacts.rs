@@ -1,0 +1,36 @@
+//! Artifacts of runs that the promoted database has lost are moved out of GoCD's way before it starts (decision 0102).
+
+use bc_model::inventory::Inventory;
+
+use super::{Step, Undo};
+use crate::command::{At, artifacts, gocd};
+use crate::plan::Decision;
+
+pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
+    if !inventory.policy.quarantine_artifacts {
+        return Vec::new();
+    }
+    let (host, primary) = (decision.to.gocd(inventory), decision.to.postgresql(inventory));
+    let operation = decision.operation.as_str();
+    vec![
+        Step::wait(
+            "counters",
+            At::Host(host.to_owned()),
+            format!("compare the artifacts on {host} with the runs that {primary} knows"),
+            vec![artifacts::compared(inventory, host, primary)],
+            inventory.timeouts.sync,
+        )
+        .superseded_by("start-gocd"),
+        Step::change(
+            "quarantine",
+            host,
+            format!("move artifacts of runs that {primary} does not know aside on {host}"),
+            vec![artifacts::quarantined(inventory, host, operation)],
+            vec![artifacts::quarantine(inventory, host, operation)],
+            inventory.timeouts.sync,
+            Undo::Unneeded("only forward from here".to_owned()),
+        )
+        .requiring(vec![gocd::stopped(inventory, host)])
+        .superseded_by("start-gocd"),
+    ]
+}
