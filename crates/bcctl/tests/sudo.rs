@@ -21,10 +21,14 @@ const LOGIN: &str = "bcops";
 /// GoCD's user.
 const GO: &str = "bcgo";
 
-/// What systemd would do, for the units of this site: shows to anybody, starts and stops for root.
+/// What systemd would do, for the units of this site: shows to anybody; starts, stops and sets for root. GoCD starts in maintenance
+/// mode if it is told so in its environment.
 const SYSTEMCTL: &str = r#"
 verb=$1
 for unit; do :; done
+case $* in
+"show --property=Environment --value") cat "$SITE/environment" 2>/dev/null; exit 0 ;;
+esac
 host=${unit#*@}; host=${host%.service}
 case $unit in
 postgresql@*) runs() { pgrep -f "bin/postgres -D $SITE/$host( |\$)" >/dev/null; } ;;
@@ -42,11 +46,15 @@ fi
 [ "$(id -u)" = 0 ] || { echo "Interactive authentication required." >&2; exit 1; }
 control="runuser -u postgres -- $BIN/pg_ctl -D $SITE/$host -w -s -l $SITE/$host.log"
 case $verb-$unit in
+set-environment-*) printf '%s\n' "$unit" >"$SITE/environment" ;;
+unset-environment-*) rm -f "$SITE/environment" ;;
 start-postgresql@*) runs || $control start ;;
 stop-postgresql@*) ! runs || $control -m fast stop ;;
 start-*) [ $host = go1 ] && port=$PORT1 || port=$PORT2
-    runuser -u postgres -- "$BIN/psql" -h "$SITE/sockets" -p "$port" -XAtqd postgres -c 'INSERT INTO boots VALUES (1)' && touch "$SITE/gocd/$host" ;;
-stop-*) rm -f "$SITE/gocd/$host" ;;
+    runuser -u postgres -- "$BIN/psql" -h "$SITE/sockets" -p "$port" -XAtqd postgres -c 'INSERT INTO boots VALUES (1)' || exit 1
+    ! grep -q maintenance.mode=true "$SITE/environment" 2>/dev/null || touch "$SITE/maintenance/$host"
+    touch "$SITE/gocd/$host" ;;
+stop-*) rm -f "$SITE/gocd/$host" "$SITE/maintenance/$host" ;;
 *) exit 2 ;;
 esac
 "#;
@@ -124,7 +132,7 @@ fn with_a_login(site: &Site) {
     let vipd = fs::read_to_string(site.path("bin/vipd")).expect("a stand-in");
     let only_root = "#!/bin/sh\n[ \"$(id -u)\" = 0 ] || { echo 'vipd: Operation not permitted' >&2; exit 1; }\n";
     program(&site.path("bin/vipd"), &vipd.replacen("#!/bin/sh\n", only_root, 1));
-    must(&format!("install -d -m 0700 -o {LOGIN} {root}/copies"));
+    must(&format!("install -d -m 0700 -o {LOGIN} {root}/copies; chown {GO}: {root}/token"));
     let mut text = String::new();
     let mut host = String::new();
     for line in fs::read_to_string(site.path("bc.toml")).expect("an inventory").lines() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command as Process;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bc_model::inventory::{Host, Inventory, Sudo};
@@ -25,8 +25,10 @@ pub(crate) struct SystemHosts<'a> {
     sockets: TempDir,
     /// Open shells that nobody uses, by host.
     idle: Mutex<BTreeMap<String, Vec<Session>>>,
-    /// Shells that hold the lock of a host.
-    locks: Mutex<BTreeMap<String, Session>>,
+    /// Who holds the locks, once they are wanted.
+    owner: OnceLock<String>,
+    /// For each host, the shell that holds its lock.
+    locks: BTreeMap<String, Mutex<Option<Session>>>,
     /// The copies of the journal, once there is one.
     copies: Mutex<Option<Copies>>,
     /// Held while lines go to all hosts at once.
@@ -62,7 +64,8 @@ impl<'a> SystemHosts<'a> {
             inventory,
             sockets,
             idle: Mutex::default(),
-            locks: Mutex::default(),
+            owner: OnceLock::new(),
+            locks: inventory.hosts.keys().map(|name| (name.clone(), Mutex::default())).collect(),
             copies: Mutex::default(),
             flushing: Mutex::default(),
             unreached: Mutex::default(),
@@ -114,15 +117,29 @@ impl<'a> SystemHosts<'a> {
         }
     }
 
-    /// A new shell on a host; it is known to who comes after us, if the lock of the host is ours.
+    /// A new shell on a host; it is known to who comes after us, if the locks are wanted. A host that did not answer when they were
+    /// taken, or was off and on again since, is locked now.
     fn open(&self, name: &str) -> Result<Session, Output> {
-        let prelude = if sudo::by_command(self.inventory, name) { sudo::PRELUDE } else { "" };
-        let mut session = Session::open(self.shell(name), prelude)?;
-        if self.locks.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name) {
+        let mut session = self.connect(name)?;
+        let (Some(owner), Some(lock)) = (self.owner.get(), self.locks.get(name)) else { return Ok(session) };
+        let mut lock = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if !lock.as_mut().is_some_and(Session::lives) {
+            *lock = match self.lock_host(name, owner)? {
+                Locked::Ours(session) => Some(session),
+                Locked::Held(by) => return Err(taken_over(name, &by)),
+                Locked::Never => None,
+            };
+        }
+        if lock.is_some() {
             let (directory, site) = (&self.inventory.journal_directory, &self.inventory.site);
             session.first(&copies::join(directory, site, name, &self.name()));
         }
         Ok(session)
+    }
+
+    fn connect(&self, name: &str) -> Result<Session, Output> {
+        let prelude = if sudo::by_command(self.inventory, name) { sudo::PRELUDE } else { "" };
+        Session::open(self.shell(name), prelude)
     }
 
     /// Tells this process from every other one, on whatever machine.
@@ -148,47 +165,67 @@ impl<'a> SystemHosts<'a> {
     /// # Errors
     /// When another `bcctl` has one of them, or a command that it has left behind is still at work.
     pub(crate) fn lock(&self, owner: &str) -> Result<(), Held> {
-        let lock = |host: &String| {
-            let (directory, site) = (&self.inventory.journal_directory, &self.inventory.site);
-            let line = copies::lock(directory, site, host, owner, &self.name());
-            let mut session = self.open(host).ok()?;
-            let limit = self.inventory.timeouts.connect + COPY + Duration::from_secs(copies::LEFT_BEHIND);
-            match session.keep(&line, limit) {
-                Ok(output) if output.stdout.trim() == "t" => Some(Ok((host.clone(), session))),
-                Ok(output) if output.succeeded() => {
-                    Some(Err(Held { host: host.clone(), by: output.stdout.trim().to_owned() }))
+        let owner = self.owner.get_or_init(|| owner.to_owned());
+        let take = |host: &String| match self.lock_host(host, owner) {
+            Ok(Locked::Ours(session)) => {
+                if let Some(lock) = self.locks.get(host) {
+                    *lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
                 }
-                // Another login may have what this one cannot open.
-                Ok(output) if sudo::by_command(self.inventory, host) => {
-                    let by = format!("who has it cannot be seen ({})", output.complaint());
-                    Some(Err(Held { host: host.clone(), by }))
-                }
-                // A host that cannot be locked cannot be worked on by the other one either.
-                Ok(_) => None,
-                Err(Lost { mut outputs }) => {
-                    if let (true, Some(last)) = (self.is_remote(host), outputs.last_mut()) {
-                        self.unreached(host, last);
-                    }
-                    None
-                }
+                Ok(Some(host.clone()))
             }
+            Ok(Locked::Held(by)) => Err(Held { host: host.clone(), by }),
+            Ok(Locked::Never) | Err(_) => Ok(None),
         };
-        let all: Vec<String> = self.inventory.hosts.keys().cloned().collect();
-        let (mut held, mut refused) = apart(self.at_once(all, lock));
+        let (ours, refused) = apart(self.at_once(self.locks.keys().cloned().collect(), take));
+        let Some(first) = refused.first() else { return Ok(()) };
         // Two that begin at the same time may each have some. Who has the first by name tries again; the other one lets go.
-        if let (Some((ours, _)), Some(other)) = (held.first_key_value(), refused.first())
-            && *ours < other.host
-        {
-            let again = refused.iter().map(|other| other.host.clone()).collect();
-            let (more, still) = apart(self.at_once(again, lock));
-            held.extend(more);
-            refused = still;
+        let again = if ours.first().is_some_and(|ours| *ours < first.host) {
+            apart(self.at_once(refused.iter().map(|other| other.host.clone()).collect(), take)).1
+        } else {
+            refused
+        };
+        match again.into_iter().next() {
+            None => Ok(()),
+            Some(other) => {
+                self.unlock();
+                Err(other)
+            }
         }
-        if let Some(other) = refused.into_iter().next() {
-            return Err(other);
+    }
+
+    /// Takes the lock of a host with a shell of its own.
+    ///
+    /// # Errors
+    /// When the host does not answer.
+    fn lock_host(&self, host: &str, owner: &str) -> Result<Locked, Output> {
+        let (directory, site) = (&self.inventory.journal_directory, &self.inventory.site);
+        let line = copies::lock(directory, site, host, owner, &self.name());
+        let mut session = self.connect(host)?;
+        let limit = self.inventory.timeouts.connect + COPY + Duration::from_secs(copies::LEFT_BEHIND);
+        match session.keep(&line, limit) {
+            Ok(output) if output.stdout.trim() == "t" => Ok(Locked::Ours(session)),
+            Ok(output) if output.succeeded() => Ok(Locked::Held(output.stdout.trim().to_owned())),
+            // Another login may have what this one cannot open.
+            Ok(output) if sudo::by_command(self.inventory, host) => {
+                Ok(Locked::Held(format!("who has it cannot be seen ({})", output.complaint())))
+            }
+            // A host that cannot be locked cannot be worked on by the other one either.
+            Ok(_) => Ok(Locked::Never),
+            Err(Lost { mut outputs }) => {
+                let nothing = || Output { end: Ended::TimedOut, stdout: String::new(), stderr: String::new() };
+                let mut last = outputs.pop().unwrap_or_else(nothing);
+                if self.is_remote(host) {
+                    self.unreached(host, &mut last);
+                }
+                Err(last)
+            }
         }
-        *self.locks.lock().unwrap_or_else(PoisonError::into_inner) = held;
-        Ok(())
+    }
+
+    fn unlock(&self) {
+        for lock in self.locks.values() {
+            *lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
     /// The newest journal of each host: name of the file, and text.
@@ -322,16 +359,32 @@ impl<'a> SystemHosts<'a> {
     }
 }
 
-/// The locks that are ours, and those that are not, by the names of the hosts.
-fn apart(answers: Vec<Option<Result<(String, Session), Held>>>) -> (BTreeMap<String, Session>, Vec<Held>) {
-    let (mut held, mut refused) = (BTreeMap::new(), Vec::new());
-    for answer in answers.into_iter().flatten() {
+/// What came of taking the lock of a host.
+enum Locked {
+    /// It is held as long as this shell lives.
+    Ours(Session),
+    /// Somebody else has it: who, and since when.
+    Held(String),
+    /// There can be no lock there.
+    Never,
+}
+
+/// The hosts whose locks are ours, and those that are not, by name.
+fn apart(answers: Vec<Result<Option<String>, Held>>) -> (Vec<String>, Vec<Held>) {
+    let (mut ours, mut refused) = (Vec::new(), Vec::new());
+    for answer in answers {
         match answer {
-            Ok((host, session)) => drop(held.insert(host, session)),
+            Ok(host) => ours.extend(host),
             Err(other) => refused.push(other),
         }
     }
-    (held, refused)
+    (ours, refused)
+}
+
+/// What is known of a host that is another one's by now.
+fn taken_over(host: &str, by: &str) -> Output {
+    let stderr = format!("another bcctl works on {host}: {by}");
+    Output { end: Ended::Exit(1), stdout: String::new(), stderr }
 }
 
 /// What is known of work whose shell broke off; the last output says how.
@@ -423,7 +476,7 @@ impl Drop for SystemHosts<'_> {
     /// Ends the connections; without this they would linger for `ControlPersist`.
     fn drop(&mut self) {
         self.flush();
-        self.locks.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.unlock();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let Ok(sockets) = std::fs::read_dir(self.sockets.path()) else { return };
         for socket in sockets.flatten() {

@@ -42,8 +42,8 @@ nodes)
     echo "{\"schema\":2,\"nodes\":[$nodes]}"
     exit 0 ;;
 token)
-    [ "$node" = --json ] || echo "$4" >"$SITE/token"
-    [ ! -e "$SITE/token" ] || IFS=/ read -r system timeline epoch id _ <"$SITE/token"
+    [ "$node" = --json ] || echo "$4" >"$SITE/fence.token"
+    [ ! -e "$SITE/fence.token" ] || IFS=/ read -r system timeline epoch id _ <"$SITE/fence.token"
     [ -z "$system" ] || token="\"pg\":{\"system-identifier\":\"$system\",\"timeline\":$timeline,\"epoch\":$epoch,\"id\":\"$id\",\"expires\":\"2999-01-01T00:00:00Z\"}"
     echo "{\"schema\":2,\"tokens\":{$token}}"
     exit 0 ;;
@@ -117,7 +117,7 @@ case $url in
 esac
 mode=$SITE/maintenance/$BC_HOST
 case "$*" in *maintenance_mode*|*dashboard*)
-    grep -qx "header = \"Authorization: bearer $(cat "$SITE/token")\"" || { case "$*" in *http_code*) printf 401;; esac; exit 22; } ;;
+    grep -qx "header = \"Authorization: bearer $(cat "$SITE/known.token")\"" || { case "$*" in *http_code*) printf 401;; esac; exit 22; } ;;
 esac
 case "$*" in
 *maintenance_mode/info*)
@@ -220,7 +220,9 @@ impl Site {
             store.display()
         );
         fs::write(site.path("etc/cruise-config.xml"), config).expect("a file");
-        fs::write(site.path("token"), format!("{TOKEN}\n")).expect("a file");
+        for name in ["token", "known.token"] {
+            fs::write(site.path(name), format!("{TOKEN}\n")).expect("a file");
+        }
         fs::set_permissions(site.path("token"), fs::Permissions::from_mode(0o600)).expect("mode");
         succeed(Command::new("chown").arg("postgres:").arg(site.path("token")));
         fs::write(site.path("jobs"), "").expect("a file");
