@@ -1,5 +1,5 @@
 //! GoCD's side of the verbs on a site with two real PostgreSQL servers: maintenance mode, and artifacts in a real directory tree.
-#![expect(clippy::expect_used, clippy::print_stderr, reason = "a test says where it stops, and that it was skipped")]
+#![expect(clippy::expect_used, reason = "a test says where it stops")]
 
 mod site;
 
@@ -7,18 +7,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
-use site::{Site, TOKEN};
-
-fn site() -> Option<Site> {
-    match site::missing() {
-        None => Some(Site::new()),
-        Some(reason) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{reason}"),
-        Some(reason) => {
-            eprintln!("SKIPPED: {reason}");
-            None
-        }
-    }
-}
+use site::{Site, TOKEN, site};
 
 const JOB: &str = r#"{"pipeline_name": "up42", "pipeline_counter": 8, "stage_name": "build", "stage_counter": "1", "name": "unit", "state": "Building"}"#;
 

@@ -1,20 +1,9 @@
 //! Half an operation on two real servers: rejoin (by copy and by rewind), promote only, VIP only.
-#![expect(clippy::expect_used, clippy::print_stderr, reason = "a test says where it stops, and that it was skipped")]
+#![expect(clippy::expect_used, reason = "a test says where it stops")]
 
 mod site;
 
-use site::Site;
-
-fn site() -> Option<Site> {
-    match site::missing() {
-        None => Some(Site::new()),
-        Some(reason) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{reason}"),
-        Some(reason) => {
-            eprintln!("SKIPPED: {reason}");
-            None
-        }
-    }
-}
+use site::{Site, site};
 
 fn streams(site: &Site, primary: &str, standby: &str) {
     let row = format!(

@@ -1,6 +1,6 @@
 //! What an operator sees while steps are at work: on a real terminal (a pseudo-terminal of `script`, read by an emulator), and
 //! without one.
-#![expect(clippy::expect_used, clippy::print_stderr, reason = "a test says where it stops, and that it was skipped")]
+#![expect(clippy::expect_used, reason = "a test says where it stops")]
 #![expect(clippy::disallowed_methods, reason = "a test waits with a deadline")]
 
 mod site;
@@ -12,18 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use site::Site;
-
-fn site() -> Option<Site> {
-    match site::missing() {
-        None => Some(Site::new()),
-        Some(reason) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{reason}"),
-        Some(reason) => {
-            eprintln!("SKIPPED: {reason}");
-            None
-        }
-    }
-}
+use site::{Site, site};
 
 /// bcctl on a terminal.
 struct Terminal {

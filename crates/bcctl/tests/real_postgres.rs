@@ -1,21 +1,9 @@
 //! Switchover, failover, failback and resume on two real PostgreSQL servers.
-#![expect(clippy::expect_used, clippy::print_stderr, reason = "a test says where it stops, and that it was skipped")]
+#![expect(clippy::expect_used, reason = "a test says where it stops")]
 
 mod site;
 
-use site::Site;
-
-/// A site, or nothing (said aloud) where there can be none; with CI=true that is a failure.
-fn site() -> Option<Site> {
-    match site::missing() {
-        None => Some(Site::new()),
-        Some(reason) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{reason}"),
-        Some(reason) => {
-            eprintln!("SKIPPED: {reason}");
-            None
-        }
-    }
-}
+use site::{Site, site};
 
 fn insert(site: &Site, host: &str, text: &str) {
     site.sql(host, &format!("INSERT INTO rows (t) SELECT '{text}' FROM generate_series(1, 100)"));

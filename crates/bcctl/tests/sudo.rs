@@ -83,9 +83,7 @@ fn every_operation_runs_with_a_rule_for_each_command_and_none_without() {
             [("sudo -V", "sudo is not installed (apt-get install sudo)"), ("unshare -m true", "no mount namespace")];
         wanted.into_iter().find(|(script, _)| !sh(script).0).map(|(_, reason)| reason.to_owned())
     });
-    if let Some(reason) = missing {
-        assert!(std::env::var("CI").map_or(true, |ci| ci != "true"), "{reason}");
-        eprintln!("SKIPPED: {reason}");
+    if !site::is_all_there(missing) {
         return;
     }
     if std::env::var_os(INSIDE).is_some() {

@@ -17,7 +17,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use gate::{Call, Fate, Kind};
-use site::Site;
+use site::{Site, possible};
 
 /// Sites at work at the same time, for each test.
 const SITES: usize = 2;
@@ -37,17 +37,6 @@ struct Kill {
     step: String,
     call: Call,
     fate: Fate,
-}
-
-fn possible() -> bool {
-    match site::missing() {
-        None => true,
-        Some(reason) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{reason}"),
-        Some(reason) => {
-            eprintln!("SKIPPED: {reason}");
-            false
-        }
-    }
 }
 
 fn nothing(_: &Site) {}

@@ -1,6 +1,6 @@
 //! The pitfalls of moving a PostgreSQL primary that people have met, each set up for real, and what bcctl makes of it. The numbers are
 //! those of `docs/pitfalls.md`; the twentieth is vipd's.
-#![expect(clippy::expect_used, clippy::print_stderr, reason = "a test says where it stops, and that it was skipped")]
+#![expect(clippy::expect_used, reason = "a test says where it stops")]
 #![expect(clippy::disallowed_methods, reason = "a test waits with a deadline")]
 
 mod p01_one_timeline;
@@ -25,19 +25,7 @@ mod p19_left_down;
 #[path = "../site/mod.rs"]
 mod site;
 
-use site::Site;
-
-/// A site, or nothing (said aloud) where there can be none; with CI=true that is a failure.
-fn site() -> Option<Site> {
-    match site::missing() {
-        None => Some(Site::new()),
-        Some(reason) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{reason}"),
-        Some(reason) => {
-            eprintln!("SKIPPED: {reason}");
-            None
-        }
-    }
-}
+use site::{Site, site};
 
 /// pg1 dies with a row that nobody else has, and pg2 is promoted by hand, without a checkpoint. pg1's host is there.
 fn diverge(site: &Site) {

@@ -14,6 +14,9 @@ use std::process::{Command, Output, Stdio};
 /// GoCD's access token, which nobody but the two hosts may see.
 pub(crate) const TOKEN: &str = "5f3a9c00d1e2b4a6978812345678abcdef012345";
 
+/// Where the servers keep their data if no test is about their disk.
+const MEMORY: &str = "/dev/shm";
+
 /// Where Debian keeps the programs of a version.
 const VERSIONS: [&str; 5] = ["15", "16", "17", "18", "14"];
 
@@ -155,6 +158,31 @@ pub(crate) fn missing() -> Option<String> {
     None
 }
 
+/// Whether there can be a site.
+pub(crate) fn possible() -> bool {
+    is_all_there(missing())
+}
+
+/// Whether nothing is missing; what is, is said aloud, and with CI=true it is a failure.
+#[expect(clippy::print_stderr, reason = "a test says that it was skipped")]
+pub(crate) fn is_all_there(missing: Option<String>) -> bool {
+    if let Some(reason) = &missing {
+        assert!(std::env::var("CI").map_or(true, |ci| ci != "true"), "{reason}");
+        eprintln!("SKIPPED: {reason}");
+    }
+    missing.is_none()
+}
+
+/// A site, where there can be one.
+pub(crate) fn site() -> Option<Site> {
+    possible().then(Site::new)
+}
+
+/// Bytes that are free in the file system of a directory.
+fn free(directory: &str) -> u64 {
+    nix::sys::statvfs::statvfs(directory).map_or(0, |system| system.blocks_available() * system.fragment_size())
+}
+
 fn programs() -> Option<PathBuf> {
     VERSIONS
         .iter()
@@ -193,7 +221,11 @@ impl Site {
     /// `segment`: the size of a WAL file in MB.
     fn with(real_ssh: bool, segment: &str) -> Self {
         let bin = programs().expect("checked by `missing`");
-        let directory = tempfile::Builder::new().prefix("bcctl-site-").tempdir().expect("a directory");
+        let mut directory = tempfile::Builder::new();
+        directory.prefix("bcctl-site-");
+        let in_memory = !real_ssh && free(MEMORY) > 4 << 30;
+        let directory = if in_memory { directory.tempdir_in(MEMORY) } else { directory.tempdir() };
+        let directory = directory.expect("a directory");
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("mode");
         let ports = [0, 1].map(|_| free_port());
         let mut site = Self { directory, bin, ports, sshd: None, operator: std::cell::Cell::new(0) };
