@@ -681,12 +681,13 @@ impl Drop for Site {
     }
 }
 
-/// Another program of the workspace, built as this one was. Cargo builds for a test only the programs of the test's own package.
+/// Another program of the workspace, built as this one was. Cargo builds for a test only the programs of the test's own package. All
+/// are built, as `make build` does: with one of them only, dependencies would have other features, and be built again.
 fn built(program: &str) -> PathBuf {
     let bcctl = Path::new(env!("CARGO_BIN_EXE_bcctl"));
     // The cargo that runs this test, not the one that has compiled it.
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--locked", "--package", program]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo.args(["build", "--quiet", "--locked", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
     // What cargo tells a test about itself would make it build some of the dependencies anew: they ask for it.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
