@@ -110,9 +110,9 @@ impl<'a> SystemHosts<'a> {
                 return Ok(session);
             }
         }
-        let unreached = self.unreached.lock().unwrap_or_else(PoisonError::into_inner);
-        match unreached.get(name) {
-            Some((at, output)) if self.clock.now() < *at + DEAF => Err(output.clone()),
+        let seen = self.unreached.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        match seen {
+            Some((at, output)) if self.clock.now() < at + DEAF => Err(output),
             _ => self.open(name),
         }
     }

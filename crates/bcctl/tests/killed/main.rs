@@ -20,7 +20,7 @@ use gate::{Call, Fate, Kind};
 use site::{Site, possible};
 
 /// Sites at work at the same time, for each test.
-const SITES: usize = 2;
+const SITES: usize = 3;
 
 /// An operation and where it begins.
 struct Operation {
