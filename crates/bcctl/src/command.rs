@@ -14,6 +14,7 @@ pub(crate) mod standby;
 pub(crate) mod vip;
 
 use std::fmt;
+use std::time::Duration;
 
 /// Where a command runs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +55,28 @@ impl Command {
     }
 }
 
+/// How [`outliving`] begins.
+const OUTLIVING: &str = "setsid -w flock ";
+
+/// `job` in a session of its own, with its words in the file `log`: it survives the connection, and `lock` says that it is alive.
+pub(crate) fn outliving(job: &str, lock: &str, log: &str) -> String {
+    format!("{OUTLIVING}{lock} sh -c {} >{log} 2>&1 || {{ tail -n 3 {log} >&2; false; }}", quote(job))
+}
+
+/// Whether a script goes on without its shell ([`outliving`]), whoever runs it.
+pub(crate) fn outlives(script: &str) -> bool {
+    script.contains(OUTLIVING)
+}
+
+/// Lines that wait until `condition` holds, and end with status 1 if it does not within `limit`: the shell may outlive its bcctl, and keeps
+/// the next one away while it waits. They end a little before the step that they are in.
+pub(crate) fn waiting(condition: &str, limit: Duration) -> String {
+    let seconds = limit.as_secs().saturating_sub(5).max(1);
+    format!(
+        "end=$(($(date +%s) + {seconds})); until {condition}; do [ \"$(date +%s)\" -lt $end ] || exit 1; sleep 0.2; done"
+    )
+}
+
 /// `text` as one word for `sh`.
 pub(crate) fn quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_./:=@%+,-".contains(c);
@@ -92,7 +115,22 @@ pub(crate) fn harmless(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{harmless, quote, quote_with};
+    use std::time::{Duration, Instant};
+
+    use super::{harmless, quote, quote_with, waiting};
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test reads the clock")]
+    fn a_wait_ends_by_itself() {
+        let wait = |condition: &str, limit: u64| {
+            let script = waiting(condition, Duration::from_secs(limit));
+            std::process::Command::new("sh").args(["-c", &script]).status().expect("sh starts").code()
+        };
+        assert_eq!(wait("true", 600), Some(0));
+        let begun = Instant::now();
+        assert_eq!(wait("false", 6), Some(1));
+        assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    }
 
     #[test]
     fn words_are_quoted_only_when_the_shell_would_read_them_differently() {

@@ -4,7 +4,7 @@
 //!           step fails or a person stops it             (the others of its group go on to their end first)
 //!                 │
 //!    best effort? ┼──▶ the next step
-//!    fences? ─────┼──▶ not fenced (5): nothing else was touched
+//!    fences? ─────┼──▶ not fenced (5): nothing was promoted, and what was turned off stays off
 //!    past the point of no return? ──▶ half-way (4): `bcctl resume` goes on
 //!    before it ───┴──▶ every step that had begun is put back, last first ──▶ undone (1), or half-way (4) if something stays
 //! ```
@@ -21,11 +21,9 @@ use bc_model::journal::{Event, Journal, Outcome};
 
 use crate::clock::Clock;
 use crate::command::{At, Command, harmless};
-use crate::hosts::{Hosts, Look, Output, Work, Worked};
+use crate::hosts::{Hosts, Look, Output, Work, Worked, beside};
 use crate::judge::{Check, Evidence, Verdict, judge};
-use crate::steps::{Step, groups};
-
-use look::beside;
+use crate::steps::{Step, Undo, groups};
 
 /// How long the condition of a step may still come true after its command has failed.
 const GRACE: Duration = Duration::from_secs(3);
@@ -160,7 +158,19 @@ impl Execution<'_> {
                     begun.insert(step.id.clone());
                 }
             }
-            if let Some((step, error)) = join(failures) {
+            // A fence that has not failed has turned something off.
+            let off = |step: &&Step| {
+                step.fences && begun.contains(&step.id) && !failures.iter().any(|(failed, _)| failed.id == step.id)
+            };
+            let off: Vec<&Undo> = steps.iter().filter(off).map(|step| &step.undo).collect();
+            if let Some((step, mut error)) = join(failures) {
+                if step.fences {
+                    for undo in off {
+                        if let Undo::Stays(words) = undo {
+                            error.push_str(&format!("; {words}"));
+                        }
+                    }
+                }
                 return self.fail(steps, &begun, &facts, step, error, past);
             }
         }
@@ -331,7 +341,7 @@ impl Execution<'_> {
                 patience: left.min(look::PATIENCE),
                 meanwhile: step.meanwhile,
             };
-            let part = self.metered(step, || self.hosts.work(&work, left, &mut |_| {}));
+            let part = self.metered(step, || self.hosts.work(&work, left));
             worked.deeds.extend(part.deeds);
             worked.looks = part.looks;
             if worked.deeds.last().is_some_and(|output| !output.succeeded()) {
@@ -344,7 +354,7 @@ impl Execution<'_> {
 
     /// Runs a command with the facts it uses in front of it.
     fn run(&self, command: &Command, facts: &Facts, limit: Duration) -> Result<Output, String> {
-        Ok(self.hosts.run(&with_facts(command, facts)?, limit, &mut |_| {}))
+        Ok(self.hosts.run(&with_facts(command, facts)?, limit))
     }
 }
 

@@ -13,21 +13,21 @@ use crate::command::{At, Command};
 
 /// Runs commands. One production implementation, and a recording model of a site in the tests.
 pub(crate) trait Hosts: Sync {
-    /// Runs `command` and waits for its end, at most `limit`. `tick` is called now and then with the time that passed.
-    fn run(&self, command: &Command, limit: Duration, tick: &mut dyn FnMut(Duration)) -> Output;
+    /// Runs `command` and waits for its end, at most `limit`.
+    fn run(&self, command: &Command, limit: Duration) -> Output;
 
     /// Does a piece of work, at most `limit`; in one round trip where that is possible.
-    fn work(&self, work: &Work, limit: Duration, tick: &mut dyn FnMut(Duration)) -> Worked {
-        one_by_one(self, work, limit, tick)
+    fn work(&self, work: &Work, limit: Duration) -> Worked {
+        one_by_one(self, work, limit)
     }
 }
 
 /// A piece of work, command by command.
-fn one_by_one(hosts: &(impl Hosts + ?Sized), work: &Work, limit: Duration, tick: &mut dyn FnMut(Duration)) -> Worked {
+fn one_by_one(hosts: &(impl Hosts + ?Sized), work: &Work, limit: Duration) -> Worked {
     let mut worked = Worked::default();
     let at = |script: &str| Command { at: work.at.clone(), script: script.to_owned() };
     for deed in &work.deeds {
-        let output = hosts.run(&at(deed), limit, tick);
+        let output = hosts.run(&at(deed), limit);
         let succeeded = output.succeeded();
         worked.deeds.push(output);
         if !succeeded {
@@ -35,7 +35,7 @@ fn one_by_one(hosts: &(impl Hosts + ?Sized), work: &Work, limit: Duration, tick:
         }
     }
     for look in &work.looks {
-        let output = hosts.run(&at(&look.script), limit, tick);
+        let output = hosts.run(&at(&look.script), limit);
         let holds = look.until.holds(&output);
         worked.looks.push(output);
         if !holds {
@@ -43,6 +43,21 @@ fn one_by_one(hosts: &(impl Hosts + ?Sized), work: &Work, limit: Duration, tick:
         }
     }
     worked
+}
+
+/// Does something with each, at the same time if there are several; what came of it, in the same order.
+pub(crate) fn beside<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    if items.len() < 2 {
+        return items.into_iter().map(work).collect();
+    }
+    std::thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = items.into_iter().map(|item| scope.spawn(move || work(item))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
 }
 
 /// What is done on one machine without coming back in between.
@@ -58,6 +73,14 @@ pub(crate) struct Work {
     pub(crate) patience: Duration,
     /// Whether it is looked while the (only) deed is at work, and over as soon as the looks hold.
     pub(crate) meanwhile: bool,
+}
+
+impl Work {
+    /// One command that changes something.
+    pub(crate) fn deed(command: &Command) -> Self {
+        let deeds = vec![command.script.clone()];
+        Self { at: command.at.clone(), deeds, looks: Vec::new(), patience: Duration::ZERO, meanwhile: false }
+    }
 }
 
 /// A script that looks, and when it has seen enough. What it has seen is judged afterwards, here.
@@ -167,6 +190,11 @@ impl Unreached {
 }
 
 impl Output {
+    /// Nothing came back.
+    pub(crate) const fn nothing() -> Self {
+        Self { end: Ended::TimedOut, stdout: String::new(), stderr: String::new() }
+    }
+
     /// Whether it ended with status 0.
     pub(crate) const fn succeeded(&self) -> bool {
         matches!(self.end, Ended::Exit(0))

@@ -140,7 +140,7 @@ pub(crate) fn observe(inventory: &Inventory, hosts: &dyn Hosts, fences: Fences) 
             .collect();
         let check = (fences >= Fences::Devices).then(|| {
             scope.spawn(move || {
-                let output = hosts.run(&fencing::check(inventory), limit, &mut |_| {});
+                let output = hosts.run(&fencing::check(inventory), limit);
                 match output.end {
                     Ended::Exit(0) => None,
                     Ended::Exit(1) => Some(FenceTrouble::Devices(output.complaint())),
@@ -170,14 +170,14 @@ pub(crate) fn observe(inventory: &Inventory, hosts: &dyn Hosts, fences: Fences) 
 
 /// What the configuration of `fence` says; no device is asked, so this is quick whatever has failed.
 fn reach(inventory: &Inventory, hosts: &dyn Hosts, limit: Duration) -> Option<Vec<NodeReach>> {
-    let output = hosts.run(&fencing::nodes(inventory), limit, &mut |_| {});
+    let output = hosts.run(&fencing::nodes(inventory), limit);
     let report: ReachReport = serde_json::from_str(&output.stdout).ok()?;
     (report.schema == FenceReport::SCHEMA).then_some(report.nodes)
 }
 
 fn look(inventory: &Inventory, hosts: &dyn Hosts, name: &str, limit: Duration) -> Host {
     let before = time_of_day();
-    let output = hosts.run(&script::look_with(inventory, name, sudo::questions(inventory, name)), limit, &mut |_| {});
+    let output = hosts.run(&script::look_with(inventory, name, sudo::questions(inventory, name)), limit);
     let after = time_of_day();
     match output.end {
         Ended::Exit(status) => {
@@ -200,7 +200,7 @@ fn clock_off(now: f64, [before, after]: [f64; 2]) -> f64 {
 }
 
 fn power(inventory: &Inventory, hosts: &dyn Hosts, name: &str, limit: Duration) -> Power {
-    let output: Output = hosts.run(&fencing::status(inventory, name), limit, &mut |_| {});
+    let output: Output = hosts.run(&fencing::status(inventory, name), limit);
     match serde_json::from_str::<FenceReport>(&output.stdout) {
         Ok(report) => {
             let words =

@@ -66,7 +66,11 @@ impl Decision {
     /// Whether what was decided is still right when `now` would be decided. A standby that has noticed meanwhile that its
     /// primary is gone is no reason to show another plan: one host after the other is never wrong.
     pub(crate) fn stands(&self, now: &Self) -> bool {
-        *self == Self { fence_together: now.fence_together && self.fence_together, ..now.clone() }
+        let fence_together = now.fence_together && self.fence_together;
+        // A database that is written to grows.
+        let needed = self.reseed.as_ref().map(|shown| shown.needed);
+        let reseed = now.reseed.clone().map(|now| Reseed { needed: needed.unwrap_or(now.needed), ..now });
+        *self == Self { fence_together, reseed, ..now.clone() }
     }
 }
 

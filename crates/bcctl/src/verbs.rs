@@ -29,6 +29,8 @@ use crate::rules;
 use crate::steps::{Step, table};
 use crate::sudo;
 
+pub(crate) use records::take_part;
+
 /// Why a verb ended early.
 #[derive(Debug, Error)]
 pub(crate) enum VerbError {
@@ -305,7 +307,7 @@ fn sure_or_not(inventory: &Inventory, store: &Store, wish: &Wish, how: &Act, sur
     let fences = if matches!(intent, Intent::Failback | Intent::Rejoin) { Fences::States } else { Fences::Unasked };
     // The lock first: what is seen before it may be the doing of somebody who has just let go of it.
     if let Some(lock) = &lock
-        && let Some(finding) = records::take_part(&hosts, store, lock)?
+        && let Some(finding) = take_part(&hosts, store, lock)?
     {
         render::refused(&intent.to_string(), &[finding]);
         return Ok(Exit::Refused);
@@ -393,7 +395,7 @@ fn resume(inventory: &Inventory, store: &Store, how: &Act, abandon_it: bool) -> 
     let lock = if how.dry_run { None } else { Some(store.lock()?) };
     let hosts = SystemHosts::new(inventory).map_err(VerbError::Sockets)?;
     if let Some(lock) = &lock
-        && let Some(finding) = records::take_part(&hosts, store, lock)?
+        && let Some(finding) = take_part(&hosts, store, lock)?
     {
         render::refused("resume", &[finding]);
         return Ok(Exit::Refused);
@@ -455,7 +457,7 @@ fn planned(inventory: &Inventory, journal: &Journal) -> Result<(Decision, Vec<St
 }
 
 fn carry_out(hosts: &SystemHosts<'_>, steps: &[Step], found: &Found, writer: &mut Writer) -> Result<Exit> {
-    keep_copies(hosts, found, writer)?;
+    keep_copies(hosts, found)?;
     let end = with_execution(hosts, steps, writer, |execution| execution.execute(steps, &found.journal))?;
     render::end(&end, &found.path);
     Ok(match end {
@@ -467,7 +469,7 @@ fn carry_out(hosts: &SystemHosts<'_>, steps: &[Step], found: &Found, writer: &mu
 }
 
 fn abandon(hosts: &SystemHosts<'_>, steps: &[Step], found: &Found, writer: &mut Writer) -> Result<Exit> {
-    keep_copies(hosts, found, writer)?;
+    keep_copies(hosts, found)?;
     let begun: std::collections::BTreeSet<String> = found.journal.begun().into_iter().map(str::to_owned).collect();
     let left = with_execution(hosts, steps, writer, |execution| execution.undo(steps, &begun, &found.journal.facts()))?;
     if !left.failed.is_empty() {
@@ -486,7 +488,7 @@ fn abandon(hosts: &SystemHosts<'_>, steps: &[Step], found: &Found, writer: &mut 
 }
 
 /// Puts the journal, as it is on disk now, on every host that answers; from here on they get what is added to it.
-fn keep_copies(hosts: &SystemHosts<'_>, found: &Found, _writer: &Writer) -> Result<()> {
+fn keep_copies(hosts: &SystemHosts<'_>, found: &Found) -> Result<()> {
     let text = std::fs::read_to_string(&found.path).map_err(VerbError::Write)?;
     for (host, why) in hosts.keep(&name(&found.journal), &text) {
         render::say(&format!("  note: {host} keeps no copy of the journal: {why}"));

@@ -213,8 +213,7 @@ impl TryFrom<Written> for Postgresql {
 
 /// The ways to prove oneself that a standby can use. It goes into `pg_hba.conf` as it stands, and a server does not start with a line
 /// there that it cannot read.
-const AUTH: [&str; 11] =
-    ["scram-sha-256", "md5", "password", "cert", "gss", "ldap", "radius", "pam", "ident", "oauth", "trust"];
+const AUTH: [&str; 10] = ["scram-sha-256", "md5", "password", "cert", "gss", "ldap", "radius", "pam", "ident", "trust"];
 
 fn check_auth(auth: &str, version: Version) -> Result<(), String> {
     // Options may follow, as in `cert clientcert=verify-full`.

@@ -2,7 +2,7 @@
 
 use bc_model::inventory::Inventory;
 
-use super::{Command, quote, service};
+use super::{Command, quote, service, waiting};
 use crate::judge::{Check, Expect};
 
 fn url(inventory: &Inventory, host: &str, path: &str) -> String {
@@ -49,10 +49,10 @@ pub(crate) fn ready(inventory: &Inventory, host: &str) -> Check {
     Check::succeeds(Command::on(host, script))
 }
 
-/// Returns when the health page answers 200.
+/// Returns when the health page answers 200, or the time that GoCD has for that is over.
 pub(crate) fn wait_ready(inventory: &Inventory, host: &str) -> Command {
-    let url = quote(&url(inventory, host, HEALTH));
-    Command::on(host, format!("until curl -fsS -m 5 -o /dev/null {url} 2>/dev/null; do sleep 0.5; done"))
+    let answers = format!("curl -fsS -m 5 -o /dev/null {} 2>/dev/null", quote(&url(inventory, host, HEALTH)));
+    Command::on(host, waiting(&answers, inventory.timeouts.gocd_ready))
 }
 
 /// Whether the server answers at the VIP, asked from its own host.

@@ -3,7 +3,7 @@
 use bc_model::inventory::Inventory;
 use bc_model::version::{Marker, Promotion, Version};
 
-use super::{Command, quote, quote_with, service};
+use super::{Command, quote, quote_with, service, waiting};
 use crate::judge::Check;
 
 /// The timeline a primary writes, from the name of its current WAL file; right from the moment of promotion.
@@ -115,13 +115,11 @@ pub(crate) fn stop(inventory: &Inventory, host: &str) -> Command {
     Command::on(host, service::stop(&inventory.server(host).service))
 }
 
-/// Waits while the server on `host` is on its way down; not for one that serves, or is down.
+/// Waits while the server on `host` is on its way down, as long as a start may take; not for one that serves, or is down.
 pub(crate) fn let_it_stop(inventory: &Inventory, host: &str) -> Command {
     let (down, serves) = (while_down(inventory, host, "true", &[]).script, psql(inventory, host));
-    Command::on(
-        host,
-        format!("until {{ {down}; }} 2>/dev/null || {serves} -c 'SELECT 1' >/dev/null 2>&1; do sleep 0.2; done"),
-    )
+    let over = format!("{{ {down}; }} 2>/dev/null || {serves} -c 'SELECT 1' >/dev/null 2>&1");
+    Command::on(host, waiting(&over, inventory.timeouts.postgresql_start))
 }
 
 /// Whether no server runs on `host`.

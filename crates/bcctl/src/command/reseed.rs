@@ -10,7 +10,7 @@
 use bc_model::inventory::Inventory;
 
 use super::postgresql::{literal, owned, program, sql};
-use super::{Command, quote, standby};
+use super::{Command, outliving, quote, standby};
 use crate::judge::Check;
 
 /// The directories of one re-seed.
@@ -68,12 +68,7 @@ pub(crate) fn copy(inventory: &Inventory, host: &str, source: &str, operation: &
         conninfo = quote(&conninfo),
         verify = program(inventory, host, "pg_verifybackup"),
     );
-    // In a session of its own with its words in a file: it survives the connection, and the lock says that it is alive.
-    let script = format!(
-        "setsid -w flock {lock} sh -c {} >{log} 2>&1 || {{ tail -n 3 {log} >&2; false; }}",
-        quote(&format!("echo $$ >{pid}\n{job}"))
-    );
-    owned(inventory, host, &script, &[])
+    owned(inventory, host, &outliving(&format!("echo $$ >{pid}\n{job}"), &lock, &log), &[])
 }
 
 /// What a `bcctl setup` that was stopped has left on `host`: the newest copy beside the data, or one that is in its place and was never

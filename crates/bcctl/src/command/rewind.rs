@@ -11,7 +11,7 @@ use bc_model::inventory::Inventory;
 
 use super::postgresql::{conninfo, owned, program};
 use super::reseed::{Directories, directories};
-use super::{Command, quote, standby};
+use super::{Command, outliving, quote, standby};
 use crate::judge::Check;
 
 fn beside(inventory: &Inventory, host: &str, operation: &str) -> String {
@@ -60,9 +60,7 @@ pub(crate) fn attempt(inventory: &Inventory, host: &str, source: &str, operation
         server = quote(&server),
         mark = standby::mark_copy(inventory, host, source, &data),
     );
-    let script =
-        format!("setsid -w flock {lock} sh -c {} >{log} 2>&1 || {{ tail -n 3 {log} >&2; false; }}", quote(&job));
-    owned(inventory, host, &script, &[])
+    owned(inventory, host, &outliving(&job, &lock, &log), &[])
 }
 
 /// Whether [`attempt`] has come to an end, one way or the other.

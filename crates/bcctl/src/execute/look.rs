@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Execution, Facts, Progress, with_facts};
 use crate::command::{At, Command};
-use crate::hosts::{Ended, Hosts, Look, Output, Until, Work};
+use crate::hosts::{Hosts, Look, Output, Until, Work, beside};
 use crate::judge::{Check, Evidence, Expect, Verdict, judge};
 use crate::steps::{Step, When};
 
@@ -147,21 +147,6 @@ impl Execution<'_> {
 /// The checks of one host by their index, with the commands of each.
 type Group = Vec<(usize, Vec<Command>)>;
 
-/// Does something with each, at the same time if there are several; what came of it, in the same order.
-pub(super) fn beside<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    if items.len() < 2 {
-        return items.into_iter().map(work).collect();
-    }
-    std::thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> = items.into_iter().map(|item| scope.spawn(move || work(item))).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    })
-}
-
 pub(super) fn add(sum: &mut Evidence, evidence: Evidence) {
     if !sum.words.is_empty() && !evidence.words.is_empty() {
         sum.words.push_str("; ");
@@ -207,7 +192,7 @@ fn look_at(
             let patience = if rest.is_empty() { patience } else { Duration::ZERO };
             let (indexes, looks): (Vec<usize>, Vec<Look>) = simple.into_iter().unzip();
             let work = Work { at: at.clone(), deeds: Vec::new(), looks, patience, meanwhile: false };
-            let outputs = hosts.work(&work, limit + patience, &mut |_| {}).looks;
+            let outputs = hosts.work(&work, limit + patience).looks;
             verdicts.extend(
                 indexes
                     .into_iter()
@@ -226,6 +211,5 @@ fn look_at(
 pub(super) fn only_look(hosts: &dyn Hosts, command: &Command, limit: Duration) -> Output {
     let looks = vec![Look { script: command.script.clone(), until: Until::Success }];
     let work = Work { at: command.at.clone(), deeds: Vec::new(), looks, patience: Duration::ZERO, meanwhile: false };
-    let nothing = || Output { end: Ended::TimedOut, stdout: String::new(), stderr: String::new() };
-    hosts.work(&work, limit, &mut |_| {}).looks.pop().unwrap_or_else(nothing)
+    hosts.work(&work, limit).looks.pop().unwrap_or_else(Output::nothing)
 }

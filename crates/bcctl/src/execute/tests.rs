@@ -521,7 +521,8 @@ fn nothing_is_promoted_when_a_fenced_node_comes_back() {
         state.fence_works = false;
     }
     operation.dies_at_event = None;
-    assert!(matches!(operation.run(), Some(End::NotFenced { .. })));
+    let Some(End::NotFenced { error, .. }) = operation.run() else { panic!("{:?}", operation.journal()) };
+    assert!(error.contains("state of pg1 is on; go1 stays off; `fence on go1`"), "{error}");
     assert!(operation.state().servers["pg2"].data.signal, "the standby is still a standby");
 }
 

@@ -75,7 +75,7 @@ impl Execution<'_> {
             let mut output = self.put(command, facts, start, *timeout)?;
             // The step may have failed because a command took too long, and then its host counts as deaf for a moment.
             for _ in 0..ASK_AGAIN {
-                if !output.is_unknown() {
+                if !output.is_unknown() || self.clock.now().saturating_sub(start) >= *timeout {
                     break;
                 }
                 self.clock.pause(PAUSE.1);

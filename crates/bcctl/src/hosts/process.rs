@@ -16,7 +16,7 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// Runs `command` in a process group of its own, so that Ctrl-C at the terminal stops `bcctl` between two steps and not
 /// a step in the middle. At `limit` the whole group is killed.
-pub(super) fn run(mut command: Command, limit: Duration, tick: &mut dyn FnMut(Duration)) -> Output {
+pub(super) fn run(mut command: Command, limit: Duration) -> Output {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let name = command.get_program().to_string_lossy().into_owned();
     let mut child = match command.spawn() {
@@ -37,7 +37,6 @@ pub(super) fn run(mut command: Command, limit: Duration, tick: &mut dyn FnMut(Du
                 break Ended::Exit(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()));
             }
             Ok(None) if clock.now() < limit => {
-                tick(clock.now());
                 clock.pause(pause);
                 pause = (pause * 2).min(POLL.1);
             }
@@ -88,7 +87,7 @@ mod tests {
     fn sh(script: &str, limit: Duration) -> Output {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        run(command, limit, &mut |_| {})
+        run(command, limit)
     }
 
     #[test]
@@ -117,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_is_named() {
-        let output = run(Command::new("/no/such/program"), Duration::from_secs(1), &mut |_| {});
+        let output = run(Command::new("/no/such/program"), Duration::from_secs(1));
         assert_eq!(output.end, Ended::Unreached(Unreached::NotStarted));
         assert!(output.stderr.starts_with("/no/such/program: "));
     }

@@ -17,9 +17,9 @@ use std::time::Duration;
 use super::copies::LEAVE;
 use super::{Ended, Output, Unreached, Until, Work, Worked};
 use crate::clock::{Clock, SystemClock};
-use crate::command::quote;
+use crate::command::{outlives, quote};
 
-/// How often a sign of life is given while nothing comes back.
+/// How often it is looked whether the shell still lives while nothing comes back.
 const TICK: Duration = Duration::from_millis(50);
 /// Between two looks on the machine itself.
 const PAUSE: &str = "0.02";
@@ -90,15 +90,10 @@ impl Session {
     }
 
     /// Does a piece of work, at most `limit`.
-    pub(super) fn work(
-        &mut self,
-        work: &Work,
-        limit: Duration,
-        tick: &mut dyn FnMut(Duration),
-    ) -> Result<Worked, Lost> {
+    pub(super) fn work(&mut self, work: &Work, limit: Duration) -> Result<Worked, Lost> {
         let lines = lines(work, &self.token);
         let answers = work.deeds.len() + work.looks.len();
-        let mut outputs = self.exchange(&lines, answers, limit, tick)?;
+        let mut outputs = self.exchange(&lines, answers, limit)?;
         let mut looks = outputs.split_off(work.deeds.len());
         outputs.retain(|output| output.end != NOT_RUN);
         // All looks are over when the first mark is written, and only the complaint of the last one is kept.
@@ -114,17 +109,11 @@ impl Session {
     pub(super) fn keep(&mut self, line: &str, limit: Duration) -> Result<Output, Lost> {
         let token = &self.token;
         let lines = format!("{line}; s=$?; printf '\\036%s %s\\n' {token} \"$s\"; printf '\\036%s\\n' {token} >&2\n");
-        let mut outputs = self.exchange(&lines, 1, limit, &mut |_| {})?;
+        let mut outputs = self.exchange(&lines, 1, limit)?;
         outputs.pop().ok_or(Lost { outputs: Vec::new() })
     }
 
-    fn exchange(
-        &mut self,
-        lines: &str,
-        answers: usize,
-        limit: Duration,
-        tick: &mut dyn FnMut(Duration),
-    ) -> Result<Vec<Output>, Lost> {
+    fn exchange(&mut self, lines: &str, answers: usize, limit: Duration) -> Result<Vec<Output>, Lost> {
         let clock = SystemClock::new();
         let mut outputs = Vec::new();
         // A pipe that is closed says less than what the other end has written before it died.
@@ -142,7 +131,7 @@ impl Session {
                     outputs.push(self.rest(Ended::TimedOut));
                     return Err(Lost { outputs });
                 }
-                Err(RecvTimeoutError::Timeout) => tick(clock.now()),
+                Err(RecvTimeoutError::Timeout) => {}
             }
         }
         Ok(outputs)
@@ -215,11 +204,6 @@ fn cut(bytes: &[u8], mark: &str) -> Option<(usize, std::ops::Range<usize>)> {
     let words = at + mark.len();
     let end = words + bytes[words..].iter().position(|byte| *byte == b'\n')? + 1;
     Some((at, words..end))
-}
-
-/// Whether a command has a session of its own, and goes on without its shell.
-pub(super) fn outlives(deed: &str) -> bool {
-    deed.starts_with("setsid ")
 }
 
 /// The lines that do `work`: deeds one after the other until one fails, then looks until all hold or the time is over; or
@@ -323,7 +307,7 @@ mod tests {
     }
 
     fn done(session: &mut Session, of: &Work, limit: Duration) -> Worked {
-        session.work(of, limit, &mut |_| {}).unwrap_or_else(|lost| panic!("{:?}", lost.outputs))
+        session.work(of, limit).unwrap_or_else(|lost| panic!("{:?}", lost.outputs))
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -390,7 +374,7 @@ mod tests {
     #[test]
     fn a_script_that_does_not_end_is_given_up_with_what_it_said() {
         let mut session = session();
-        let lost = session.work(&work(&["echo before; sleep 600"], &[]), Duration::from_millis(200), &mut |_| {});
+        let lost = session.work(&work(&["echo before; sleep 600"], &[]), Duration::from_millis(200));
         let Err(lost) = lost else { panic!("it ended") };
         assert_eq!((lost.outputs[0].end, lost.outputs[0].stdout.as_str()), (Ended::TimedOut, "before\n"));
     }
@@ -400,7 +384,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo denied >&2; exit 255"]);
         let mut session = Session::open(command, "").unwrap_or_else(|output| panic!("{output:?}"));
-        let Err(lost) = session.work(&work(&["true"], &[]), LONG, &mut |_| {}) else { panic!("it lives") };
+        let Err(lost) = session.work(&work(&["true"], &[]), LONG) else { panic!("it lives") };
         assert_eq!((lost.outputs[0].end, lost.outputs[0].stderr.as_str()), (Ended::Exit(255), "denied\n"));
     }
 

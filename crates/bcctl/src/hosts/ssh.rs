@@ -10,10 +10,10 @@ use bc_model::inventory::{Host, Inventory, Sudo};
 use tempfile::TempDir;
 
 use super::copies::{self, Copies};
-use super::session::{Lost, Session, outlives};
-use super::{Ended, Hosts, Output, Unreached, Work, Worked, one_by_one, process};
+use super::session::{Lost, Session};
+use super::{Ended, Hosts, Output, Unreached, Work, Worked, beside, one_by_one, process};
 use crate::clock::{Clock as _, SystemClock};
-use crate::command::{At, Command, quote};
+use crate::command::{At, Command, outlives, quote};
 use crate::sudo;
 
 /// The hosts of an inventory, over `ssh` with one connection per host, or on this machine.
@@ -166,21 +166,21 @@ impl<'a> SystemHosts<'a> {
     /// When another `bcctl` has one of them, or a command that it has left behind is still at work.
     pub(crate) fn lock(&self, owner: &str) -> Result<(), Held> {
         let owner = self.owner.get_or_init(|| owner.to_owned());
-        let take = |host: &String| match self.lock_host(host, owner) {
+        let take = |host: String| match self.lock_host(&host, owner) {
             Ok(Locked::Ours(session)) => {
-                if let Some(lock) = self.locks.get(host) {
+                if let Some(lock) = self.locks.get(&host) {
                     *lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
                 }
-                Ok(Some(host.clone()))
+                Ok(Some(host))
             }
-            Ok(Locked::Held(by)) => Err(Held { host: host.clone(), by }),
+            Ok(Locked::Held(by)) => Err(Held { host, by }),
             Ok(Locked::Never) | Err(_) => Ok(None),
         };
-        let (ours, refused) = apart(self.at_once(self.locks.keys().cloned().collect(), take));
+        let (ours, refused) = apart(beside(self.locks.keys().cloned().collect(), take));
         let Some(first) = refused.first() else { return Ok(()) };
         // Two that begin at the same time may each have some. Who has the first by name tries again; the other one lets go.
         let again = if ours.first().is_some_and(|ours| *ours < first.host) {
-            apart(self.at_once(refused.iter().map(|other| other.host.clone()).collect(), take)).1
+            apart(beside(refused.iter().map(|other| other.host.clone()).collect(), take)).1
         } else {
             refused
         };
@@ -212,8 +212,7 @@ impl<'a> SystemHosts<'a> {
             // A host that cannot be locked cannot be worked on by the other one either.
             Ok(_) => Ok(Locked::Never),
             Err(Lost { mut outputs }) => {
-                let nothing = || Output { end: Ended::TimedOut, stdout: String::new(), stderr: String::new() };
-                let mut last = outputs.pop().unwrap_or_else(nothing);
+                let mut last = outputs.pop().unwrap_or_else(Output::nothing);
                 if self.is_remote(host) {
                     self.unreached(host, &mut last);
                 }
@@ -231,13 +230,13 @@ impl<'a> SystemHosts<'a> {
     /// The newest journal of each host: name of the file, and text.
     pub(crate) fn journals(&self) -> Vec<(String, String)> {
         let (directory, site) = (&self.inventory.journal_directory, &self.inventory.site);
-        let ask = |name: &String| {
-            let command = Command::on(name, copies::newest(directory, site, name));
-            let output = self.run(&command, self.inventory.timeouts.connect + COPY, &mut |_| {});
+        let ask = |name: String| {
+            let command = Command::on(&name, copies::newest(directory, site, &name));
+            let output = self.run(&command, self.inventory.timeouts.connect + COPY);
             let (file, text) = output.stdout.split_once('\n')?;
             output.succeeded().then(|| (file.trim_end_matches(".jsonl").to_owned(), text.to_owned()))
         };
-        self.at_once(self.inventory.hosts.keys().cloned().collect(), ask).into_iter().flatten().collect()
+        beside(self.inventory.hosts.keys().cloned().collect(), ask).into_iter().flatten().collect()
     }
 
     /// Begins copies of the journal of `operation`, which says `text` so far, on every host that answers. Returns those that
@@ -247,11 +246,11 @@ impl<'a> SystemHosts<'a> {
         // A host that has not answered yet would only be waited for.
         let answering = self.idle.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect::<Vec<_>>();
         let mut copies = Copies::new(directory, site, operation, text, answering.into_iter());
-        let seed = |name: &String| {
-            let output = self.run(&Command::on(name, copies.seed(name)), COPY, &mut |_| {});
-            (!output.succeeded()).then(|| (name.clone(), output.complaint()))
+        let seed = |name: String| {
+            let output = self.run(&Command::on(&name, copies.seed(&name)), COPY);
+            (!output.succeeded()).then(|| (name, output.complaint()))
         };
-        let failed: Vec<_> = self.at_once(copies.hosts(), seed).into_iter().flatten().collect();
+        let failed: Vec<_> = beside(copies.hosts(), seed).into_iter().flatten().collect();
         for (name, _) in &failed {
             copies.drop_host(name);
         }
@@ -275,9 +274,11 @@ impl<'a> SystemHosts<'a> {
             let Some(copies) = copies.as_mut() else { return };
             copies.hosts().into_iter().filter_map(|host| Some((host.clone(), copies.take(&host)?))).collect()
         };
-        self.at_once(pending, |(host, script)| {
-            if !self.run(&Command::on(host, script.clone()), COPY, &mut |_| {}).succeeded() {
-                self.no_copy(host);
+        beside(pending, |(host, script)| {
+            // Not `run`, which would put what was recorded since in front of it.
+            let work = Work::deed(&Command::on(&host, script));
+            if !self.work_on(&host, &work, COPY).deeds.last().is_some_and(Output::succeeded) {
+                self.no_copy(&host);
             }
         });
     }
@@ -289,38 +290,27 @@ impl<'a> SystemHosts<'a> {
         }
     }
 
-    fn at_once<T: Send + Sync, R: Send>(&self, items: Vec<T>, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-        std::thread::scope(|scope| {
-            let work = &work;
-            let threads: Vec<_> = items.iter().map(|item| scope.spawn(move || work(item))).collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
-        })
-    }
-
     /// Work on a host; what its copy of the journal lacks is written first if something is to be changed.
-    fn on(&self, name: &str, work: &Work, limit: Duration, tick: &mut dyn FnMut(Duration)) -> Worked {
+    fn on(&self, name: &str, work: &Work, limit: Duration) -> Worked {
         let lines = if work.deeds.is_empty() {
             None
         } else {
             self.copies.lock().unwrap_or_else(PoisonError::into_inner).as_mut().and_then(|copies| copies.take(name))
         };
-        let Some(lines) = lines else { return self.work_on(name, work, limit, tick) };
+        let Some(lines) = lines else { return self.work_on(name, work, limit) };
         if work.meanwhile {
             // Only one deed can be watched, so the lines go first by themselves.
             let only = Work { deeds: vec![lines], looks: Vec::new(), meanwhile: false, ..work.clone() };
-            let worked = self.work_on(name, &only, limit, tick);
+            let worked = self.work_on(name, &only, limit);
             if !worked.deeds.last().is_some_and(Output::succeeded) {
                 self.no_copy(name);
                 return worked;
             }
-            return self.work_on(name, work, limit, tick);
+            return self.work_on(name, work, limit);
         }
         let mut more = work.clone();
         more.deeds.insert(0, lines);
-        let mut worked = self.work_on(name, &more, limit, tick);
+        let mut worked = self.work_on(name, &more, limit);
         if worked.deeds.first().is_some_and(Output::succeeded) {
             worked.deeds.remove(0);
         } else {
@@ -329,12 +319,12 @@ impl<'a> SystemHosts<'a> {
         worked
     }
 
-    fn work_on(&self, name: &str, work: &Work, limit: Duration, tick: &mut dyn FnMut(Duration)) -> Worked {
+    fn work_on(&self, name: &str, work: &Work, limit: Duration) -> Worked {
         let mut session = match self.session(name) {
             Ok(session) => session,
             Err(output) => return broken(work, vec![output]),
         };
-        match session.work(work, limit, tick) {
+        match session.work(work, limit) {
             Ok(worked) => {
                 if !work.deeds.iter().any(|deed| outlives(deed)) {
                     let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -354,7 +344,7 @@ impl<'a> SystemHosts<'a> {
 
     fn forget(&self, name: &str) {
         if let Some(host) = self.inventory.hosts.get(name) {
-            process::run(self.ssh(host, &["-O", "stop"]), Duration::from_secs(1), &mut |_| {});
+            process::run(self.ssh(host, &["-O", "stop"]), Duration::from_secs(1));
         }
     }
 }
@@ -443,30 +433,28 @@ pub(crate) fn by_hand(host: &Host) -> String {
 }
 
 impl Hosts for SystemHosts<'_> {
-    fn run(&self, command: &Command, limit: Duration, tick: &mut dyn FnMut(Duration)) -> Output {
+    fn run(&self, command: &Command, limit: Duration) -> Output {
         match &command.at {
             At::Operator => {
                 let mut shell = Process::new("sh");
                 shell.args(["-c", &format!("cd /; export LC_ALL=C; {}", command.script)]);
-                process::run(shell, limit, tick)
+                process::run(shell, limit)
             }
             At::Host(name) => {
-                let (at, deeds) = (command.at.clone(), vec![command.script.clone()]);
-                let work = Work { at, deeds, looks: Vec::new(), patience: Duration::ZERO, meanwhile: false };
-                let nothing = || Output { end: Ended::TimedOut, stdout: String::new(), stderr: String::new() };
-                self.on(name, &work, limit, tick).deeds.pop().unwrap_or_else(nothing)
+                let work = Work::deed(command);
+                self.on(name, &work, limit).deeds.pop().unwrap_or_else(Output::nothing)
             }
         }
     }
 
-    fn work(&self, work: &Work, limit: Duration, tick: &mut dyn FnMut(Duration)) -> Worked {
+    fn work(&self, work: &Work, limit: Duration) -> Worked {
         match &work.at {
-            At::Host(name) => self.on(name, work, limit, tick),
+            At::Host(name) => self.on(name, work, limit),
             At::Operator => {
                 if !work.deeds.is_empty() {
                     self.flush();
                 }
-                one_by_one(self, work, limit, tick)
+                one_by_one(self, work, limit)
             }
         }
     }
@@ -482,7 +470,7 @@ impl Drop for SystemHosts<'_> {
         for socket in sockets.flatten() {
             let mut ssh = Process::new("ssh");
             ssh.arg("-o").arg(format!("ControlPath={}", socket.path().display())).args(["-O", "exit", "bcctl"]);
-            process::run(ssh, Duration::from_secs(1), &mut |_| {});
+            process::run(ssh, Duration::from_secs(1));
         }
     }
 }

@@ -218,7 +218,7 @@ fn a_host_that_does_not_answer_does_not_spoil_the_look_at_the_others() {
     use crate::hosts::{Ended, Hosts, Output};
     struct Fixed;
     impl Hosts for Fixed {
-        fn run(&self, command: &Command, _: std::time::Duration, _: &mut dyn FnMut(std::time::Duration)) -> Output {
+        fn run(&self, command: &Command, _: std::time::Duration) -> Output {
             let (end, stdout) = match &command.at {
                 At::Host(host) if host == "pg1" => (Ended::Unreached(Unreached::KeyRefused), ""),
                 At::Host(_) => (Ended::Exit(0), "host.complete=t\n"),

@@ -5,7 +5,7 @@ use bc_model::fencing::NodeState::{Off, On, Unknown};
 use bc_model::inventory::Bytes;
 use bc_model::journal::Intent::{self, Failback, Failover, Switchover};
 
-use super::{Accepted, Decision, Plan, plan};
+use super::{Accepted, Decision, Plan, Reseed, plan};
 use crate::lsn::Lsn;
 use crate::observe::Observation;
 use crate::observe::tests::{healthy, inventory, reaching, serving};
@@ -124,6 +124,14 @@ fn both_hosts_are_fenced_at_once_only_if_nothing_from_there_can_reach_the_standb
     assert!(one_by_one.stands(&one_by_one) && one_by_one.stands(&at_once) && at_once.stands(&at_once));
     assert!(!at_once.stands(&one_by_one));
     assert!(!one_by_one.stands(&Decision { timeline: 2, ..one_by_one.clone() }));
+
+    // A database grows while a person reads; a copy that is not needed any more is another plan.
+    let copy = |needed: Option<u64>| Decision {
+        reseed: needed.map(|needed| Reseed { needed, rewind: false }),
+        ..one_by_one.clone()
+    };
+    assert!(copy(Some(1)).stands(&copy(Some(2))));
+    assert!(!copy(Some(1)).stands(&copy(None)) && !copy(None).stands(&copy(Some(1))));
 }
 
 #[test]

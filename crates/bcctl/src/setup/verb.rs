@@ -16,7 +16,11 @@ use crate::command::setup::has_timer;
 use crate::command::standby;
 use crate::confirm::{Answer, confirm};
 use crate::execute::{End, Execution, Progress};
-use crate::finding::Finding;
+use crate::finding::kinds::{
+    BROKE_OFF, MOUNT_POINT, NO_ROOM, NO_SENDER_FREE, NOT_ROOT, OFF, PROGRAMS_MISSING, TABLESPACES, TWO_PRIMARIES,
+    UNIT_MISSING, UNREACHABLE, VERSION, WAL_ELSEWHERE,
+};
+use crate::finding::{Finding, Kind};
 use crate::hosts::{Ended, Hosts, SystemHosts};
 use crate::journal::Store;
 use crate::observe::{Fences, Observation, SqlFacts, observe};
@@ -26,12 +30,13 @@ use crate::render;
 use crate::rules::{self, Site};
 use crate::steps::{When, setup_steps};
 use crate::sudo;
-use crate::verbs::{Result, VerbError, stop_flag};
+use crate::verbs::{Result, VerbError, stop_flag, take_part};
 
-/// What keeps a host from being set up, by number: the host itself, its version, its programs, two primaries.
-const IN_THE_WAY: [u16; 8] = [102, 103, 104, 105, 106, 108, 201, 202];
+/// What keeps a host from being set up: the host itself, its version, its programs, two primaries.
+const IN_THE_WAY: [&Kind; 8] =
+    [&VERSION, &UNREACHABLE, &OFF, &NOT_ROOT, &BROKE_OFF, &UNIT_MISSING, &PROGRAMS_MISSING, &TWO_PRIMARIES];
 /// The same for a base backup.
-const IN_THE_WAY_OF_A_COPY: [u16; 5] = [305, 411, 412, 413, 414];
+const IN_THE_WAY_OF_A_COPY: [&Kind; 5] = [&NO_SENDER_FREE, &TABLESPACES, &MOUNT_POINT, &WAL_ELSEWHERE, &NO_ROOM];
 
 /// Makes a host what the inventory says it is.
 pub(crate) fn setup(inventory: &Inventory, store: &Store, role: Role, how: &Act) -> Result<Exit> {
@@ -41,6 +46,17 @@ pub(crate) fn setup(inventory: &Inventory, store: &Store, role: Role, how: &Act)
         return Ok(Exit::Refused);
     }
     let hosts = SystemHosts::new(inventory).map_err(VerbError::Sockets)?;
+    if let Some(lock) = &lock
+        && let Some(finding) = take_part(&hosts, store, lock)?
+    {
+        render::refused(&role.to_string(), &[finding]);
+        return Ok(Exit::Refused);
+    }
+    // The hosts may know of an operation that this machine does not.
+    if let Some(found) = store.unfinished()? {
+        render::refused(&role.to_string(), &[crate::verbs::unfinished(&found)]);
+        return Ok(Exit::Refused);
+    }
     let seen = observe(inventory, &hosts, Fences::Unasked);
     let operation = time_of_day().strftime("%Y%m%dT%H%M%SZ-setup").to_string();
     let (setup, notes) = match decide(inventory, &seen, &hosts, role, operation) {
@@ -107,6 +123,10 @@ pub(crate) fn setup(inventory: &Inventory, store: &Store, role: Role, how: &Act)
     })
 }
 
+fn is_one_of(finding: &Finding, kinds: &[&Kind]) -> bool {
+    finding.kind.is_some_and(|kind| kinds.iter().any(|other| other.number == kind.number))
+}
+
 type Decided = std::result::Result<(Setup, Vec<String>), Vec<Finding>>;
 
 fn decide(inventory: &Inventory, seen: &Observation, hosts: &dyn Hosts, role: Role, operation: String) -> Decided {
@@ -115,14 +135,11 @@ fn decide(inventory: &Inventory, seen: &Observation, hosts: &dyn Hosts, role: Ro
     let mut setup = Setup { role, serving, operation, edits: Vec::new(), copy: None, timer: false };
     let host = setup.host(inventory).to_owned();
     let limit = inventory.timeouts.observe;
-    let look = |command: &Command| hosts.run(command, limit, &mut |_| {});
+    let look = |command: &Command| hosts.run(command, limit);
     let findings = rules::findings(inventory, seen);
-    let in_the_way = |numbers: &[u16]| -> Vec<Finding> {
-        let about = |finding: &&Finding| {
-            let number = finding.kind.map(|kind| kind.number);
-            number.is_some_and(|number| numbers.contains(&number))
-                && (finding.subject == host || finding.subject == "site")
-        };
+    let in_the_way = |kinds: &[&Kind]| -> Vec<Finding> {
+        let about =
+            |finding: &&Finding| is_one_of(finding, kinds) && (finding.subject == host || finding.subject == "site");
         findings.iter().filter(about).cloned().collect()
     };
     let mut refusals = in_the_way(&IN_THE_WAY);
@@ -154,12 +171,7 @@ fn decide(inventory: &Inventory, seen: &Observation, hosts: &dyn Hosts, role: Ro
         if rules::follows(&Site { inventory, seen, serving }) {
             notes.push(format!("{host} streams already, so it is not copied again"));
         } else {
-            refusals.extend(
-                findings
-                    .iter()
-                    .filter(|finding| finding.kind.is_some_and(|kind| IN_THE_WAY_OF_A_COPY.contains(&kind.number)))
-                    .cloned(),
-            );
+            refusals.extend(findings.iter().filter(|finding| is_one_of(finding, &IN_THE_WAY_OF_A_COPY)).cloned());
             let found = Begun::parse(&look(&reseed::look_for_copy(inventory, &host)).stdout);
             let armed = |found: &Begun| {
                 let check = standby::armed(inventory, &host, serving.postgresql(inventory));

@@ -6,7 +6,7 @@ use bc_model::inventory::Archive;
 use bc_model::journal::Intent;
 
 use super::{Step, Undo, When, groups, table, together};
-use crate::command::{At, Command};
+use crate::command::{At, Command, outlives};
 use crate::execute::uses;
 use crate::observe::tests::inventory;
 use crate::place::Place;
@@ -40,7 +40,7 @@ fn tables() -> Vec<(Intent, Vec<Step>)> {
                 fence: hosts(intent == Intent::Failover, to.other()),
                 fence_together: intent == Intent::Failover,
                 power_on: hosts(intent == Intent::Failback, to),
-                reseed: (intent == Intent::Failback).then_some(Reseed { needed: 1, rewind: false }),
+                reseed: (intent == Intent::Failback).then_some(Reseed { needed: 1, rewind: synchronous }),
                 salvage_first: false,
                 publish: true,
             };
@@ -54,6 +54,17 @@ fn commands(step: &Step) -> Vec<&Command> {
     let checks = step.checks.iter().chain(&step.require).flat_map(|check| &check.commands);
     let undo: &[Command] = if let Undo::Run { run, .. } = &step.undo { run } else { &[] };
     step.run.iter().chain(&step.meter).chain(checks).chain(undo).collect()
+}
+
+#[test]
+fn only_what_copies_a_database_outlives_its_shell() {
+    let mut found = BTreeSet::new();
+    for (_, steps) in tables() {
+        found.extend(
+            steps.into_iter().filter(|step| step.run.iter().any(|run| outlives(&run.script))).map(|step| step.id),
+        );
+    }
+    assert_eq!(found, ["rejoin-copy", "rejoin-rewind"].map(str::to_owned).into());
 }
 
 #[test]

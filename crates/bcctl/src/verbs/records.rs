@@ -32,7 +32,7 @@ pub(super) fn report(store: &Store, how: &Report) -> Result<Exit> {
 
 /// Takes the lock on the hosts, and brings the newest journal of the hosts here if it says more than ours. Returns
 /// a reason to do nothing.
-pub(super) fn take_part(hosts: &SystemHosts<'_>, store: &Store, lock: &Lock) -> Result<Option<Finding>> {
+pub(crate) fn take_part(hosts: &SystemHosts<'_>, store: &Store, lock: &Lock) -> Result<Option<Finding>> {
     // The lock first: until it is ours, the shells of somebody who was killed may still write to the journals.
     if let Err(held) = hosts.lock(&by()) {
         let words = format!("another bcctl works on this site: {} has the lock of {}", held.by, held.host);

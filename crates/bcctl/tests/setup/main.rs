@@ -11,6 +11,29 @@ use std::process::{Command, Stdio};
 use pair::{PASSFILE, PASSWORD, pair};
 
 #[test]
+fn nothing_is_set_up_beside_another_bcctl() {
+    let Some(pair) = pair() else { return };
+    let place = pair.path("copies/test/pg1");
+    fs::create_dir_all(&place).expect("a directory");
+    fs::write(place.join("lock"), "somebody@elsewhere, since midnight\nanother process\n").expect("a file");
+    let mut other = Command::new("flock");
+    other
+        .arg("--no-fork")
+        .arg(place.join("lock"))
+        .args(["sh", "-c", "echo held; exec sleep 600"])
+        .stdout(Stdio::piped());
+    let mut other = other.spawn().expect("flock starts");
+    let mut held = [0; 4];
+    other.stdout.as_mut().expect("a pipe").read_exact(&mut held).expect("it says so");
+    let conf = fs::read_to_string(pair.path("pg1/postgresql.conf")).expect("a file");
+    let said = pair.bcctl(3, &["setup", "primary", "--yes"]);
+    assert!(said.contains("another bcctl works on this site: somebody@elsewhere, since midnight"), "{said}");
+    assert_eq!(fs::read_to_string(pair.path("pg1/postgresql.conf")).expect("a file"), conf);
+    other.kill().expect("killed");
+    other.wait().expect("reaped");
+}
+
+#[test]
 fn from_an_empty_cluster_to_a_standby_that_streams_and_an_archive_that_works() {
     let Some(pair) = pair() else { return };
     let conf = || fs::read_to_string(pair.path("pg1/postgresql.conf")).expect("a file");

@@ -94,7 +94,7 @@ impl Pair {
     fn inventory(&self) -> String {
         let (root, bin) = (self.directory.path().display(), self.bin.display());
         let mut text = format!(
-            "site = \"test\"\nvip = {{ address = \"198.18.5.200/24\", interface = \"lo\" }}\n\
+            "site = \"test\"\njournal-directory = \"{root}/copies\"\nvip = {{ address = \"198.18.5.200/24\", interface = \"lo\" }}\n\
              [timeouts]\npostgresql-start = \"30s\"\n[policy]\nminimum-free = \"1MB\"\n\
              [postgresql]\nprimary = \"pg1\"\nstandby = \"pg2\"\nbin-directory = \"{bin}\"\ndata-directory = \"{root}/pg1\"\n\
              socket-directory = \"{root}/s\"\nreplication-options = \"passfile={root}/pgpass\"\n\
