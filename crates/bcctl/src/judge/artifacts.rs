@@ -7,6 +7,11 @@ use super::{Evidence, Verdict};
 
 /// More than these are not moved by a program: the database is more likely the wrong one.
 const LIMIT: usize = 2000;
+/// Longer than this, in bytes, the list fits into no command: an argument has at most 128 KiB, a line of the journal is one, and it
+/// has the list once more as a word of the next step's.
+const LENGTH: usize = 40_000;
+/// So many names are said; the list is kept beside the words.
+const NAMES: usize = 20;
 
 /// `folders` is `store PATH` and then lines `TYPE PATH` of `find`; `counters` is lines `NAME COUNTER`, names in lower case.
 pub(super) fn judge(folders: &str, counters: &str) -> Verdict {
@@ -43,11 +48,22 @@ pub(super) fn judge(folders: &str, counters: &str) -> Verdict {
         return Verdict::False(format!("{} of {runs} runs in {store} are not in the database: {ODD}", excess.len()));
     }
     excess.sort_unstable();
+    let list = format!(":{}", excess.join(":"));
+    if list.len() > LENGTH {
+        return Verdict::False(format!(
+            "the names of {} of {runs} runs in {store} that are not in the database are too long for a command: {ODD}",
+            excess.len()
+        ));
+    }
     let words = match excess.len() {
         0 => format!("none of {runs} runs in {store} is beyond the database"),
-        count => format!("{count} of {runs} runs in {store} are beyond the database: {}", excess.join(" ")),
+        count => format!(
+            "{count} of {runs} runs in {store} are beyond the database: {}{}",
+            excess[..count.min(NAMES)].join(" "),
+            if count > NAMES { " …" } else { "" }
+        ),
     };
-    let facts = BTreeMap::from([("excess".to_owned(), format!(":{}", excess.join(":")))]);
+    let facts = BTreeMap::from([("excess".to_owned(), list)]);
     Verdict::True(Evidence { words, facts })
 }
 
@@ -104,5 +120,20 @@ mod tests {
         }
         let many: String = (1..=2001).map(|counter| format!("d a/{counter}\n")).collect();
         assert!(excess(&many, "b 1\n").expect_err("refused").starts_with("2001 of 2001 runs"));
+    }
+
+    #[test]
+    fn a_list_that_fits_into_no_command_is_refused_and_a_long_one_is_not_said_twice() {
+        let name = "n".repeat(200);
+        let folders = |count: usize| (1..=count).map(|run| format!("d {name}/{run}\n")).collect::<String>();
+        let words = excess(&folders(200), "b 1\n").expect_err("200 names of 204 bytes");
+        assert!(words.starts_with("the names of 200 of 200 runs"), "{words}");
+        assert!(words.ends_with(ODD), "{words}");
+        let Verdict::True(Evidence { words, facts }) = judge(&format!("store /s\n{}", folders(100)), "b 1\n") else {
+            panic!("100 of them fit")
+        };
+        assert_eq!(facts["excess"].matches(':').count(), 100);
+        assert_eq!(words.matches(&name).count(), 20, "{words}");
+        assert!(words.starts_with("100 of 100 runs") && words.ends_with('…'), "{words}");
     }
 }

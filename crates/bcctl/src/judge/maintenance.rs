@@ -18,20 +18,17 @@ pub(crate) enum Mode {
 #[derive(Deserialize)]
 struct Info {
     is_maintenance_mode: bool,
-    #[serde(default)]
-    attributes: Attributes,
+    attributes: Option<Attributes>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Attributes {
-    #[serde(default)]
-    running_systems: RunningSystems,
+    running_systems: Option<RunningSystems>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct RunningSystems {
-    #[serde(default)]
-    building_jobs: Vec<Job>,
+    building_jobs: Option<Vec<Job>>,
 }
 
 #[derive(Deserialize)]
@@ -54,19 +51,23 @@ pub(super) fn judge(mode: Mode, text: &str) -> Verdict {
         Err(error) => return Verdict::False(format!("the answer was not understood: {error}")),
     };
     let on = info.is_maintenance_mode;
-    let jobs = &info.attributes.running_systems.building_jobs;
-    let words = match (on, jobs.len()) {
+    let systems = info.attributes.and_then(|attributes| attributes.running_systems);
+    let jobs = systems.and_then(|systems| systems.building_jobs);
+    let words = match (on, &jobs) {
         (false, _) => "maintenance mode is off".to_owned(),
-        (true, 0) => "maintenance mode is on, no job runs".to_owned(),
-        (true, count) => format!(
-            "maintenance mode is on, {count} {} on: {}",
-            if count == 1 { "job goes" } else { "jobs go" },
+        (true, None) => "maintenance mode is on, and GoCD does not say which jobs run".to_owned(),
+        (true, Some(jobs)) if jobs.is_empty() => "maintenance mode is on, no job runs".to_owned(),
+        (true, Some(jobs)) => format!(
+            "maintenance mode is on, {} {} on: {}",
+            jobs.len(),
+            if jobs.len() == 1 { "job goes" } else { "jobs go" },
             names(jobs)
         ),
     };
     let holds = match mode {
         Mode::On => on,
-        Mode::Quiet => on && jobs.is_empty(),
+        // Silence is no evidence.
+        Mode::Quiet => on && jobs.is_some_and(|jobs| jobs.is_empty()),
         Mode::Off => !on,
     };
     if holds { Verdict::True(Evidence { words, ..Evidence::default() }) } else { Verdict::False(words) }
@@ -102,6 +103,20 @@ mod tests {
                 (on, quiet, off),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_server_that_does_not_say_which_jobs_run_is_not_taken_to_be_quiet() {
+        for text in [
+            r#"{"is_maintenance_mode": true}"#,
+            r#"{"is_maintenance_mode": true, "attributes": null}"#,
+            r#"{"is_maintenance_mode": true, "attributes": {"has_running_systems": false, "running_systems": {}}}"#,
+            r#"{"is_maintenance_mode": true, "attributes": {"running_systems": {"building_jobs": null}}}"#,
+        ] {
+            let Verdict::False(words) = judge(Mode::Quiet, text) else { panic!("no evidence: {text}") };
+            assert!(words.contains("GoCD does not say which jobs run"), "{words}");
+            assert!(matches!(judge(Mode::On, text), Verdict::True(_)), "{text}");
         }
     }
 
