@@ -44,6 +44,14 @@ pub(crate) struct Decision {
     /// Whether `fence` can be told of the new timeline: it works on this machine, and knows the new primary.
     #[serde(default)]
     pub(crate) publish: bool,
+    /// Whether a failover has the steps for artifacts of lost runs. The inventory may say later that they do nothing, and the table has
+    /// to be the same. In a journal from before, it was so unless the inventory said otherwise.
+    #[serde(default = "yes")]
+    pub(crate) quarantine: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A copy that has to be made.
@@ -208,6 +216,7 @@ fn decide(site: &Site<'_>, intent: Intent, operation: &str) -> (Decision, Vec<St
         reseed: None,
         salvage_first: false,
         publish: rules::fencing::knows(seen, to.postgresql(inventory)),
+        quarantine: inventory.policy.quarantine_artifacts,
     };
     let mut notes = Vec::new();
     notes.extend(unpublished(inventory, &decision));

@@ -154,3 +154,28 @@ fn artifacts_of_runs_that_were_lost_are_moved_aside_and_nothing_else_is() {
         assert!(report.contains(&run), "{run} is not in the report: {report}");
     }
 }
+
+#[test]
+fn a_failover_that_stops_at_the_artifacts_goes_on_without_them_when_the_inventory_says_so() {
+    let Some(site) = site() else { return };
+    let inventory = site.inventory_with("timeouts", "sync = \"5s\"");
+    fs::write(site.path("bc.toml"), &inventory).expect("a file");
+    // The database knows no run, so it may be the wrong one.
+    put(&site, "pipelines/up42/7/build/1/unit/cruise-output/console.log");
+    for host in ["pg1", "go1"] {
+        site.unplug(host);
+    }
+    let said = site.expect(4, &["failover", "--yes"]);
+    assert!(said.contains("knows no run") && said.contains("`policy.quarantine-artifacts = false`"), "{said}");
+    assert_eq!(site.serving().1, ["go1"; 0], "GoCD was not started");
+    assert!(site.expect(3, &["abort", "--yes"]).contains("only forward"));
+
+    let without = inventory.replace("[policy]\n", "[policy]\nquarantine-artifacts = false\n");
+    fs::write(site.path("bc.toml"), without).expect("a file");
+    site.expect(0, &["resume", "--yes"]);
+    assert_eq!(site.serving(), (vec!["go2".to_owned()], vec!["go2".to_owned()]));
+    for step in ["counters", "quarantine"] {
+        assert_eq!(evidence(&site, step), "left out: policy.quarantine-artifacts is false");
+    }
+    assert_eq!(runs(&site.path("artifacts/pipelines")), ["up42/7"], "nothing was touched");
+}

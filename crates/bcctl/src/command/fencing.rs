@@ -109,6 +109,7 @@ mod tests {
             reseed: None,
             salvage_first: false,
             publish: true,
+            quarantine: true,
         };
         let token = token(&decision, "4").expect("a token");
         assert_eq!(token, "7300000000000000001/4/1795293000/20261121T203000Z-failover/+10m");

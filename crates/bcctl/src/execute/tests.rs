@@ -42,6 +42,7 @@ fn decision(intent: Intent) -> Decision {
         reseed,
         salvage_first: false,
         publish: intent != Intent::VipOnly && intent != Intent::Rejoin,
+        quarantine: true,
     }
 }
 

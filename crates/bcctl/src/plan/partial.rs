@@ -54,6 +54,7 @@ pub(crate) fn plan(inventory: &Inventory, seen: &Observation, part: &Part, opera
         reseed: None,
         salvage_first: false,
         publish: part == &Part::Promote && rules::fencing::knows(seen, to.postgresql(inventory)),
+        quarantine: inventory.policy.quarantine_artifacts,
     };
     if let Part::Vip { host } = part {
         return vip(inventory, seen, host, decision);

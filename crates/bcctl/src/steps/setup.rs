@@ -153,6 +153,7 @@ fn standby(inventory: &Inventory, setup: &Setup) -> Vec<Step> {
         reseed: Some(Reseed { needed: copy.needed, rewind: false }),
         salvage_first: false,
         publish: false,
+        quarantine: true,
     };
     let mut copy = rejoin::steps(inventory, &decision);
     if let Some(first) = copy.first_mut() {

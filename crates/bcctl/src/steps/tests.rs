@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bc_model::inventory::Archive;
+use bc_model::inventory::{Archive, Inventory};
 use bc_model::journal::Intent;
 
 use super::{Step, Undo, When, groups, table, together};
@@ -43,6 +43,7 @@ fn tables() -> Vec<(Intent, Vec<Step>)> {
                 reseed: (intent == Intent::Failback).then_some(Reseed { needed: 1, rewind: synchronous }),
                 salvage_first: false,
                 publish: true,
+                quarantine: true,
             };
             tables.push((intent, table(&inventory, &decision)));
         }
@@ -163,6 +164,7 @@ fn a_switchover_waits_for_the_standby_before_it_stops_anything_if_the_policy_say
         reseed: None,
         salvage_first: false,
         publish: false,
+        quarantine: true,
     };
     let steps = table(&inventory, &decision);
     assert_eq!(steps[0].id, "catch-up");
@@ -250,10 +252,45 @@ fn hosts_that_share_a_switch_are_switched_one_after_the_other() {
         reseed: Some(Reseed { needed: 1, rewind: false }),
         salvage_first: false,
         publish: false,
+        quarantine: true,
     };
     assert!(!table(&inventory, &decision)[1].beside, "power-on-pg1");
     // Whether a failover may is in its decision, so that a resumed one does the same.
     decision = Decision { intent: Intent::Failover, to: Place::Away, power_on: vec![], reseed: None, ..decision };
     decision.fence = Place::Home.hosts(&inventory);
     assert!(!table(&inventory, &decision)[1].beside, "fence-postgresql");
+}
+
+#[test]
+fn a_quarantine_that_was_planned_can_be_left_out_later_and_the_table_is_the_same() {
+    let mut inventory = inventory();
+    let decision = Decision {
+        operation: "20261121T203000Z-test".to_owned(),
+        intent: Intent::Failover,
+        to: Place::Away,
+        timeline: 1,
+        system_identifier: None,
+        fence: Place::Home.hosts(&inventory),
+        fence_together: false,
+        power_on: Vec::new(),
+        reseed: None,
+        salvage_first: false,
+        publish: false,
+        quarantine: true,
+    };
+    let planned = |inventory: &Inventory| table(inventory, &decision).iter().map(Step::planned).collect::<Vec<_>>();
+    let before = planned(&inventory);
+    inventory.policy.quarantine_artifacts = false;
+    assert_eq!(planned(&inventory), before);
+    for id in ["counters", "quarantine"] {
+        let steps = table(&inventory, &decision);
+        let step = steps.iter().find(|step| step.id == id).expect("it is there");
+        assert!(step.commands().all(|command| command.at == At::Operator), "{id}: {step:?}");
+    }
+    let without = table(&inventory, &Decision { quarantine: false, ..decision.clone() });
+    assert!(without.iter().all(|step| step.id != "counters" && step.id != "quarantine"), "nor are they planned");
+    // A journal from before knows nothing of it.
+    let mut old = serde_json::to_value(&decision).expect("JSON");
+    old.as_object_mut().expect("an object").remove("quarantine");
+    assert_eq!(serde_json::from_value::<Decision>(old).expect("readable"), decision);
 }

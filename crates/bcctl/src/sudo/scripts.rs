@@ -32,6 +32,7 @@ fn decisions(inventory: &Inventory) -> Vec<Decision> {
                     reseed: reseed.map(|rewind| Reseed { needed: 1, rewind }),
                     salvage_first: fences,
                     publish: false,
+                    quarantine: true,
                 });
             }
         }

@@ -236,6 +236,7 @@ fn only_what_the_steps_need_stands_in_their_way() {
             reseed: None,
             salvage_first: false,
             publish: false,
+            quarantine: true,
         };
         crate::steps::table(&inventory, &decision)
     };

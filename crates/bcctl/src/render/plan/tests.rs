@@ -25,6 +25,7 @@ fn text_for(inventory: &Inventory, intent: Intent, to: Place) -> String {
         reseed: (intent == Intent::Failback).then_some(Reseed { needed: 1 << 30, rewind: false }),
         salvage_first: false,
         publish: true,
+        quarantine: true,
     };
     let steps = table(inventory, &decision);
     dry_run_text(inventory, &decision, &["a note".to_owned()], &steps)

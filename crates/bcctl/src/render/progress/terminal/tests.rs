@@ -26,6 +26,7 @@ fn steps() -> Vec<Step> {
         reseed: None,
         salvage_first: false,
         publish: false,
+        quarantine: true,
     };
     table(&inventory(), &decision)
 }
