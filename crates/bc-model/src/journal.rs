@@ -43,7 +43,7 @@
 //! | `follow`               | the old primary streams from the new one |
 //! | `synchronous`          | `synchronous_standby_names` names the peer again |
 //! | `verify`               | one holder of the VIP, GoCD answers through it, one writable PostgreSQL |
-//! | `rejoin-stop`, `rejoin-slot`, `rejoin-checkpoint`, `rejoin-rewind`, `rejoin-copy`, `rejoin-verify`, `rejoin-swap`, `rejoin-start`, `rejoin-stream` | the parts of the re-seed in a failback |
+//! | `rejoin-stop`, `rejoin-slot`, `rejoin-checkpoint`, `rejoin-rewind`, `rejoin-copy`, `rejoin-swap`, `rejoin-start`, `rejoin-stream` | the parts of the re-seed in a failback |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

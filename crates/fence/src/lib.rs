@@ -1,7 +1,7 @@
 //! `fence` makes sure a node is off, and says so only when it has seen it.
 //!
 //! ```text
-//! argv ─▶ cli ─▶ config ─▶ verbs ─▶ lock ─▶ history: intent ─▶ levels ─▶ agent (exec, ssh) ─▶ child
+//! argv ─▶ cli ─▶ config ─▶ verbs ─▶ lock ─▶ history: intent ─▶ levels ─▶ device ─▶ child, wire or disk
 //!                                                                │ asked again: off?
 //!                             exit code ◀─ render ◀─ history: outcome ◀┘
 //! ```

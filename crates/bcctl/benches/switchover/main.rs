@@ -112,7 +112,7 @@ fn row(shown: &Shown, ours: Option<&Shown>) {
     );
 }
 
-/// The limits of the issue.
+/// What `--strict` asks for.
 fn judge(all: &[Shown]) -> Result<()> {
     let find = |name: &str| all.iter().find(|shown| shown.name.starts_with(name));
     let ours = find("bcctl").context("bcctl was not measured")?;

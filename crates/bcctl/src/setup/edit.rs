@@ -122,17 +122,18 @@ impl Edit {
         };
         let owner = if self.old.is_some() {
             "kept=$file.before-$operation && { [ -e \"$kept\" ] || cp -p -- \"$file\" \"$kept\"; } && sync \"$kept\" && \
-             chown --reference=\"$file\" \"$new\" && chmod --reference=\"$file\" \"$new\""
+             chown -h --reference=\"$file\" \"$new\" && chmod --reference=\"$file\" \"$new\""
                 .to_owned()
         } else {
-            format!("chown {} \"$new\" && chmod {} \"$new\"", self.owner, self.mode)
+            format!("chown -h {} \"$new\" && chmod {} \"$new\"", self.owner, self.mode)
         };
+        // `set -C` and `chown -h`: root follows no link that the owner of the directory puts there in the middle.
         // A file of ours that lost its mode gets it again.
         let mode = if self.mode == "0755" { " && chmod 0755 \"$new\"" } else { "" };
         Command::on(
             &self.host,
             format!(
-                "operation={}; as_shown() {{ {as_shown} || {{ echo \"$file has changed since it was shown; nothing was written\" >&2; false; }}; }}\n\
+                "set -C; operation={}; as_shown() {{ {as_shown} || {{ echo \"$file has changed since it was shown; nothing was written\" >&2; false; }}; }}\n\
                  mkdir -p \"$(dirname {path})\" && file=$(readlink -f {path}) && new=$file.bcctl && rm -f \"$new\" && as_shown && \
                  {{ {content}; }} >\"$new\" && {owner}{mode} && sync \"$new\" && \
                  if as_shown; then mv -T \"$new\" \"$file\"; else rm -f \"$new\"; false; fi && sync \"$(dirname \"$file\")\"",
@@ -243,7 +244,7 @@ mod tests {
         std::fs::write(&path, "shown\n").expect("a file");
         let write = edit(&path, Ours::Bottom(vec!["a = 1".to_owned()])).write("op");
         // Somebody saves the file in the moment after it was read.
-        let saved = format!("chmod() {{ command chmod \"$@\"; echo changed >{}; }}; ", path.display());
+        let saved = format!("chmod() {{ command chmod \"$@\"; echo changed >|{}; }}; ", path.display());
         assert!(!run(&Command::on("pg1", saved + &write.script)));
         assert_eq!(std::fs::read_to_string(&path).expect("a file"), "changed\n");
         assert!(!directory.path().join("f.bcctl").exists());
