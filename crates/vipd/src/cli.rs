@@ -1,9 +1,11 @@
 //! The command line: every flag once, with its help.
 
+mod plain;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::address::{NamedAddress, VipAddress};
 use crate::config::Control;
@@ -19,6 +21,21 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+impl Cli {
+    /// What this process was started with; ends it if that is wrong, or only asks for help.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let words: Vec<_> = std::env::args_os().skip(1).collect();
+        plain::assign(&words).map_or_else(Self::by_clap, |args| Self { verb: Verb::Assign(args) })
+    }
+
+    /// By itself, so that whoever does without it does not pay for its pages of stack.
+    #[inline(never)]
+    fn by_clap() -> Self {
+        Self::parse()
+    }
 }
 
 const EXIT: &str = "\
@@ -41,61 +58,37 @@ Environment:
 pub enum Verb {
     /// Take an address: probe, add, announce
     #[command(long_about = ASSIGN, after_long_help = format!("{ASSIGN_EXAMPLES}\n\n{EXIT}"))]
-    Assign(Deferred<AssignArgs>),
+    Assign(AssignArgs),
     /// Give an address up; it is no error if it is not there
     #[command(long_about = UNASSIGN, after_long_help = format!("{UNASSIGN_EXAMPLES}\n\n{EXIT}"))]
-    Unassign(Deferred<UnassignArgs>),
+    Unassign(UnassignArgs),
     /// Show the virtual IPs of this host, and the instances of its daemon
     #[command(long_about = STATUS, after_long_help = format!("{STATUS_EXAMPLES}\n\n{EXIT}"))]
-    Status(Deferred<StatusArgs>),
+    Status(StatusArgs),
     /// Say whether a configuration is right, and what the daemon would do with it
     #[command(long_about = CHECK, after_long_help = CHECK_EXAMPLES)]
-    Check(Deferred<CheckArgs>),
+    Check(CheckArgs),
     /// Translate a keepalived.conf
     #[command(long_about = IMPORT, after_long_help = IMPORT_EXAMPLES)]
-    Import(Deferred<ImportArgs>),
+    Import(ImportArgs),
     /// Run the daemon: elections and managed addresses, as its configuration says
     #[command(long_about = RUN, after_long_help = format!("{RUN_EXAMPLES}\n\n{EXIT}"))]
-    Run(Deferred<RunArgs>),
+    Run(RunArgs),
     /// Have the daemon hold the addresses of a managed instance
     #[command(long_about = ACQUIRE, after_long_help = format!("{ACQUIRE_EXAMPLES}\n\n{EXIT}"))]
-    Acquire(Deferred<AcquireArgs>),
+    Acquire(AcquireArgs),
     /// Have the daemon let go of the addresses of a managed instance
     #[command(after_long_help = EXIT)]
-    Release(Deferred<InstanceArgs>),
+    Release(InstanceArgs),
     /// Give the addresses of an elected instance to a peer, which has them within its Skew_Time
     #[command(after_long_help = EXIT)]
-    Handover(Deferred<InstanceArgs>),
+    Handover(InstanceArgs),
     /// Have the daemon read its configuration again; it takes all of it, or nothing
     #[command(after_long_help = EXIT)]
-    Reload(Deferred<DaemonArgs>),
+    Reload(DaemonArgs),
     /// Follow what happens, in order
     #[command(after_long_help = EVENTS_EXAMPLES)]
-    Events(Deferred<EventsArgs>),
-}
-
-/// The flags of a verb, which are put together when that verb is asked for: no verb waits for the flags of the others.
-#[derive(Debug)]
-pub struct Deferred<A>(pub A);
-
-impl<A: Args> Args for Deferred<A> {
-    fn augment_args(verb: Command) -> Command {
-        verb.defer(A::augment_args)
-    }
-
-    fn augment_args_for_update(verb: Command) -> Command {
-        verb.defer(A::augment_args_for_update)
-    }
-}
-
-impl<A: FromArgMatches> FromArgMatches for Deferred<A> {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        A::from_arg_matches(matches).map(Self)
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.0.update_from_arg_matches(matches)
-    }
+    Events(EventsArgs),
 }
 
 const ASSIGN: &str = "\

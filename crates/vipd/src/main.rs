@@ -7,12 +7,9 @@ use std::time::Duration;
 
 use bc_model::exit::Exit;
 use bc_model::vip::VipReport;
-use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
-use vipd::cli::{
-    AssignArgs, CheckArgs, Cli, Deferred, EventsArgs, ImportArgs, RunArgs, StatusArgs, UnassignArgs, Verb,
-};
+use vipd::cli::{AssignArgs, CheckArgs, Cli, EventsArgs, ImportArgs, RunArgs, StatusArgs, UnassignArgs, Verb};
 use vipd::client::{Client, ClientError};
 use vipd::daemon::protocol::{Answer, Request};
 use vipd::error::Error;
@@ -27,22 +24,20 @@ use vipd::verbs::unassign::{self, Which, unassign};
 use vipd::verbs::watch::{Form, WatchError, watch};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::of_process();
     log(&cli.verb);
     match cli.verb {
-        Verb::Assign(Deferred(args)) => run_assign(args),
-        Verb::Unassign(Deferred(args)) => run_unassign(args),
-        Verb::Status(Deferred(args)) => run_status(args),
-        Verb::Check(Deferred(args)) => run_check(&args),
-        Verb::Import(Deferred(args)) => run_import(args),
-        Verb::Run(Deferred(args)) => run_daemon(args),
-        Verb::Acquire(Deferred(args)) => {
-            tell(&args.daemon.socket, &Request::Acquire { instance: args.name, force: args.force })
-        }
-        Verb::Release(Deferred(args)) => tell(&args.daemon.socket, &Request::Release { instance: args.name }),
-        Verb::Handover(Deferred(args)) => tell(&args.daemon.socket, &Request::Handover { instance: args.name }),
-        Verb::Reload(Deferred(args)) => tell(&args.socket, &Request::Reload),
-        Verb::Events(Deferred(args)) => run_events(args),
+        Verb::Assign(args) => run_assign(args),
+        Verb::Unassign(args) => run_unassign(args),
+        Verb::Status(args) => run_status(args),
+        Verb::Check(args) => run_check(&args),
+        Verb::Import(args) => run_import(args),
+        Verb::Run(args) => run_daemon(args),
+        Verb::Acquire(args) => tell(&args.daemon.socket, &Request::Acquire { instance: args.name, force: args.force }),
+        Verb::Release(args) => tell(&args.daemon.socket, &Request::Release { instance: args.name }),
+        Verb::Handover(args) => tell(&args.daemon.socket, &Request::Handover { instance: args.name }),
+        Verb::Reload(args) => tell(&args.socket, &Request::Reload),
+        Verb::Events(args) => run_events(args),
     }
     .into()
 }
@@ -164,6 +159,8 @@ fn printed(result: io::Result<Exit>) -> Exit {
     exit(code, printed)
 }
 
+/// By itself, so that no other verb pays for its pages of stack.
+#[inline(never)]
 fn run_daemon(args: RunArgs) -> Exit {
     match run::run(run::Request { config: args.config, socket: args.socket }) {
         Ok(()) => Exit::Done,

@@ -22,7 +22,7 @@ use crate::lease::Lifetimes;
 const TOGETHER: usize = 128;
 /// A list that was disturbed by a change is asked for again, so often.
 const LIST_ATTEMPTS: usize = 10;
-/// The kernel makes the parts of a list as large as the reader's buffer, up to this.
+/// The kernel makes the parts of a list as large as the reader's buffer, up to this. Only what it fills is ever touched.
 const INBOX: usize = 32 << 10;
 
 /// One thing to change.
@@ -73,7 +73,7 @@ impl Changes {
         socket.bind_auto()?;
         // A refusal need not quote our whole request (Linux 4.12).
         let _ = socket.set_cap_ack(true);
-        Ok(Self { socket, sequence: 0, outbox: Vec::new(), inbox: vec![0; INBOX] })
+        Ok(Self { socket, sequence: 0, outbox: Vec::new(), inbox: Vec::with_capacity(INBOX) })
     }
 
     /// Carries out `requests` in order, and goes on after a refusal; `refused` is told each with its place.
@@ -125,8 +125,8 @@ impl Changes {
         self.put(question, 0);
         self.send()?;
         let asked = self.sequence;
-        while let Some(length) = self.receive()? {
-            for message in messages(&self.inbox[..length]).filter(|one| one.header.sequence_number == asked) {
+        while self.receive()? {
+            for message in messages(&self.inbox).filter(|one| one.header.sequence_number == asked) {
                 match message.payload {
                     NetlinkPayload::InnerMessage(answer) => return Ok(answer),
                     NetlinkPayload::Error(answer) => return Err(answer.to_io()),
@@ -157,8 +157,10 @@ impl Changes {
     fn read_list(&mut self) -> io::Result<Option<Vec<RouteNetlinkMessage>>> {
         let (mut list, mut disturbed) = (Vec::new(), false);
         loop {
-            let Some(length) = self.receive()? else { return Err(unanswered()) };
-            for message in messages(&self.inbox[..length]) {
+            if !self.receive()? {
+                return Err(unanswered());
+            }
+            for message in messages(&self.inbox) {
                 if message.header.sequence_number != self.sequence {
                     continue;
                 }
@@ -182,13 +184,13 @@ impl Changes {
         Ok(())
     }
 
-    /// Reads the next datagram that is there into the inbox.
-    fn receive(&mut self) -> io::Result<Option<usize>> {
+    /// Reads the next datagram that is there into the inbox; false if there is none.
+    fn receive(&mut self) -> io::Result<bool> {
+        self.inbox.clear();
         loop {
-            let mut space = &mut self.inbox[..];
-            match self.socket.recv(&mut space, MSG_DONTWAIT) {
-                Ok(length) => return Ok(Some(length.min(self.inbox.len()))),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            match self.socket.recv(&mut self.inbox, MSG_DONTWAIT) {
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -217,11 +219,14 @@ impl Changes {
         message.serialize(&mut self.outbox[start..]);
     }
 
-    /// Reads all answers that are there, and hands on the refusals.
+    /// Reads the answers up to the last one, and hands on the refusals.
     fn answers(&mut self, mut refused: impl FnMut(u32, io::Error)) -> io::Result<()> {
         let mut done = false;
-        while let Some(length) = self.receive()? {
-            for message in messages(&self.inbox[..length]) {
+        while !done {
+            if !self.receive()? {
+                return Err(unanswered());
+            }
+            for message in messages(&self.inbox) {
                 let sequence = message.header.sequence_number;
                 if let NetlinkPayload::Error(answer) = &message.payload {
                     done |= sequence == self.sequence;
@@ -231,7 +236,7 @@ impl Changes {
                 }
             }
         }
-        if done { Ok(()) } else { Err(unanswered()) }
+        Ok(())
     }
 }
 

@@ -64,24 +64,26 @@ pub fn assign(request: &Request, report: &mut VipReport, progress: &dyn Fn(&str)
         effects.push(Effect::Announce(vip.clone()));
     }
     let probe = request.probe.filter(|_| !held);
-    let asking = probe.map(|time| question(&vip, time));
-    let at = report.changes.len();
-    report.changes.push(VipChange {
+    // Put into words for a dry run, or afterwards: no address waits for words.
+    let planned = || VipChange {
         address: vip.net,
         interface: vip.dev.clone(),
         outcome: if held { VipOutcome::AlreadyHeld } else { VipOutcome::Assigned },
-        steps: asking.into_iter().chain(effects.iter().map(ToString::to_string)).collect(),
+        steps: probe
+            .map(|time| question(&vip, time))
+            .into_iter()
+            .chain(effects.iter().map(ToString::to_string))
+            .collect(),
         announcements: 0,
         conflict: None,
         instance: None,
         lease: (!held).then(|| VipChange::NO_LEASE.to_owned()),
-    });
+    };
     if request.dry_run {
+        report.changes.push(planned());
         return Ok(());
     }
 
-    // From here on the report says only what has happened.
-    let planned = report.changes.remove(at);
     permitted(held)?;
     let interrupt = Interrupt::listen().map_err(waiting)?;
     let wire = hands.wire(&link)?;
@@ -106,7 +108,7 @@ pub fn assign(request: &Request, report: &mut VipReport, progress: &dyn Fn(&str)
     let announcements = carry_out(&effects, &vip, held, &observed, &mut hands)?;
     let untagged = last_look(&vip, &mut hands)?;
     report.warnings.extend(untagged.filter(|_| !held));
-    report.changes.push(VipChange { announcements, conflict, ..planned });
+    report.changes.push(VipChange { announcements, conflict, ..planned() });
     Ok(())
 }
 
