@@ -117,6 +117,7 @@ impl Execution<'_> {
         let mut facts = journal.facts();
         let mut begun: BTreeSet<String> = journal.begun().into_iter().map(str::to_owned).collect();
         let mut past = journal.past_point_of_no_return();
+        let mut without = failed_before(journal);
         let mut first = 0;
         if past {
             // The promotion may have happened, and then nothing before it may be done again.
@@ -145,9 +146,13 @@ impl Execution<'_> {
                 let has_begun = match attempt? {
                     Ok(left) => {
                         facts.extend(left);
+                        without.remove(&step.id);
                         true
                     }
-                    Err(Failure { begun, .. }) if step.best_effort => begun,
+                    Err(Failure { error, begun }) if step.best_effort => {
+                        without.insert(step.id.clone(), error);
+                        begun
+                    }
                     Err(Failure { error, begun }) => {
                         failures.push((step, error));
                         begun
@@ -174,7 +179,12 @@ impl Execution<'_> {
                 return self.fail(steps, &begun, &facts, step, error, past);
             }
         }
-        let words = "every step is done".to_owned();
+        let tried = steps.iter().filter(|step| step.best_effort);
+        let left_out = tried.filter_map(|step| Some(format!("{}: {}", step.id, without.get(&step.id)?)));
+        let words = match left_out.collect::<Vec<_>>().as_slice() {
+            [] => "every step is done".to_owned(),
+            failed => format!("every step is done but {}", failed.join("; ")),
+        };
         (self.record)(Event::Finished { outcome: Outcome::Done, words })?;
         Ok(End::Done)
     }
@@ -356,6 +366,19 @@ impl Execution<'_> {
     fn run(&self, command: &Command, facts: &Facts, limit: Duration) -> Result<Output, String> {
         Ok(self.hosts.run(&with_facts(command, facts)?, limit))
     }
+}
+
+/// Steps that have failed in earlier calls, and why, unless they were done after all.
+fn failed_before(journal: &Journal) -> BTreeMap<String, String> {
+    let mut failed = BTreeMap::new();
+    for entry in &journal.entries {
+        match &entry.event {
+            Event::Failed { step, error, .. } => drop(failed.insert(step.clone(), error.clone())),
+            Event::Done { step, .. } | Event::Skipped { step, .. } => drop(failed.remove(step)),
+            _ => {}
+        }
+    }
+    failed
 }
 
 /// The first of the steps that failed, and what all of them say.

@@ -240,7 +240,8 @@ pub(super) fn assign(inventory: &Inventory, decision: &Decision, fenced: Option<
 }
 
 /// `fence` learns of the new timeline, if there is a `fence` that can be told. Not before the service is back: what is still on
-/// its way can turn off a host, and a disk that is full on this machine would surely keep the service down.
+/// its way can turn off a host, and a disk that is full on this machine would surely keep the service down. Nor is the operation kept
+/// from its end: it may be resumed on a machine without `fence`.
 pub(super) fn publish(inventory: &Inventory, decision: &Decision) -> Option<Step> {
     let node = decision.to.postgresql(inventory);
     let (raise, known) = fencing::publish(inventory, decision, node)?;
@@ -249,7 +250,7 @@ pub(super) fn publish(inventory: &Inventory, decision: &Decision) -> Option<Step
     );
     let forward = Undo::Unneeded("only forward from here".to_owned());
     let step = Step::change("publish-token", node, words, vec![known], vec![raise], inventory.timeouts.vip, forward);
-    Some(Step { at: At::Operator, ..step })
+    Some(Step { at: At::Operator, ..step }.best_effort())
 }
 
 /// The last look: one holder of the VIP, GoCD answers through it, PostgreSQL takes writes.
