@@ -5,6 +5,9 @@ mod site;
 
 use site::{Site, site};
 
+/// What pg_rewind needs of the role that the standby logs in as.
+const REWIND_RIGHTS: &str = "GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) TO replicator";
+
 fn streams(site: &Site, primary: &str, standby: &str) {
     let row = format!(
         "SELECT count(*) FROM pg_stat_replication WHERE application_name = '{standby}' AND state = 'streaming'"
@@ -46,7 +49,7 @@ fn a_diverged_primary_rejoins_by_rewind_or_else_by_copy() {
     site.kill_server("pg1");
     site.service("pg2", "start");
     diverge(&site, "pg1", "pg2");
-    site.sql("pg2", "GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) TO replicator");
+    site.sql("pg2", REWIND_RIGHTS);
     let said = site.expect(0, &["rejoin", "pg1", "--rewind", "--yes"]);
     assert!(said.contains("done  rewound"), "{said}");
     streams(&site, "pg2", "pg1");
@@ -63,6 +66,48 @@ fn a_diverged_primary_rejoins_by_rewind_or_else_by_copy() {
     let said = site.expect(0, &["rejoin", "pg2", "--rewind", "--yes"]);
     assert!(said.contains("not rewound, so it is copied: pg_rewind does not want to"), "{said}");
     streams(&site, "pg1", "pg2");
+}
+
+#[test]
+fn a_server_with_its_configuration_elsewhere_rejoins_by_rewind_after_a_power_cut() {
+    let Some(site) = site() else { return };
+    site.share_an_archive();
+    keep_configuration_elsewhere(&site, "pg1");
+    site.wait("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'", "pg1", "1");
+    site.service("pg2", "stop");
+    site.sql("pg1", "INSERT INTO rows (t) VALUES ('only here')");
+    site.kill_server("pg1");
+    site.service("pg2", "start");
+    diverge(&site, "pg1", "pg2");
+    site.sql("pg2", REWIND_RIGHTS);
+    let said = site.expect(0, &["rejoin", "pg1", "--rewind", "--yes"]);
+    assert!(said.contains("done  rewound"), "{said}");
+    streams(&site, "pg2", "pg1");
+    assert_eq!(site.sql("pg1", "SELECT count(*) FROM rows WHERE t = 'only here'"), "0");
+}
+
+/// As Debian has it: nothing but the data is in the data directory.
+fn keep_configuration_elsewhere(site: &Site, host: &str) {
+    site.service(host, "stop");
+    let (data, config) = (site.path(host), site.path(&format!("{host}.etc")));
+    std::fs::create_dir(&config).expect("a directory");
+    for file in ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"] {
+        std::fs::rename(data.join(file), config.join(file)).expect("a file");
+    }
+    let file = config.join("postgresql.conf");
+    let text = std::fs::read_to_string(&file).expect("a file");
+    std::fs::write(&file, format!("{text}data_directory = '{}'\n", data.display())).expect("a file");
+    let inventory = std::fs::read_to_string(site.path("bc.toml")).expect("a file");
+    let (data, config) = (data.display(), config.display());
+    let section = format!("[postgresql.on.{host}]\n");
+    let with = format!("{section}config-directory = \"{config}\"\n");
+    let inventory = inventory.replace(&format!("-D {data} "), &format!("-D {config} ")).replace(&section, &with);
+    std::fs::write(site.path("bc.toml"), inventory).expect("a file");
+    let mut start = site.as_postgres("pg_ctl");
+    let log = site.path(&format!("{host}.log"));
+    start.args(["-w", "-s", "-D", &config.to_string(), "-l"]).arg(log).arg("start");
+    let silent = start.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    assert!(silent.status().expect("it starts").success(), "{}", site.log(host));
 }
 
 /// `old` is gone, `new` is promoted and written to, and `old` comes back with power but without its server.

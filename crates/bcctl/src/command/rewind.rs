@@ -23,6 +23,14 @@ pub(crate) fn attempt(inventory: &Inventory, host: &str, source: &str, operation
     let Directories { data, copy, old, lock, log, .. } = directories(inventory, host, operation);
     let aside = beside(inventory, host, operation);
     let server = format!("{} dbname=postgres", conninfo(inventory, host, source));
+    // The configuration need not be with the data. pg_rewind asks it for the restore_command, and knows of such files from 15 on.
+    let config = inventory.server(host).config_directory;
+    let file = format!(" --config-file={}", quote(&format!("{}/postgresql.conf", config.trim_end_matches('/'))));
+    let (file, old_rewind) = if inventory.postgresql.version.rewind_takes_config_file() {
+        (file, String::new())
+    } else {
+        (String::new(), format!("[ -f {data}/postgresql.conf ] || archive=\n"))
+    };
     // The message counts, not the status: before the source's checkpoint it says "no rewind required" with status 0.
     let job = format!(
         "set -e\n\
@@ -37,10 +45,11 @@ pub(crate) fn attempt(inventory: &Inventory, host: &str, source: &str, operation
          case $({control} {data} | sed -n 's/^Database cluster state: *//p') in\n\
          'shut down'|'shut down in recovery') ;;\n\
          *) rm -f {data}/standby.signal\n   \
-           {postgres} --single -F -D {data} template1 </dev/null >{aside}/said 2>&1 || refuse 'it does not recover from its crash:' ;;\n\
+           {postgres} --single -F -D {config} -c data_directory={data} template1 </dev/null >{aside}/said 2>&1 || refuse 'it does not recover from its crash:' ;;\n\
          esac\n\
-         archive=$({postgres} -D {data} -C restore_command 2>/dev/null || true)\n\
-         rewind() {{ {rewind} -D {data} --source-server={server} ${{archive:+-c}} \"$@\" >{aside}/said 2>&1; }}\n\
+         archive=$({postgres} -D {config} -C restore_command 2>/dev/null || true)\n\
+         {old_rewind}\
+         rewind() {{ {rewind} -D {data}{file} --source-server={server} ${{archive:+-c}} \"$@\" >{aside}/said 2>&1; }}\n\
          rewind -n || refuse 'pg_rewind does not want to:'\n\
          sync {aside}\n\
          touch {aside}/begun && sync {aside}/begun {aside}\n\
@@ -58,6 +67,7 @@ pub(crate) fn attempt(inventory: &Inventory, host: &str, source: &str, operation
         postgres = program(inventory, host, "postgres"),
         rewind = program(inventory, host, "pg_rewind"),
         server = quote(&server),
+        config = quote(config),
         mark = standby::mark_copy(inventory, host, source, &data),
     );
     owned(inventory, host, &outliving(&job, &lock, &log), &[])
