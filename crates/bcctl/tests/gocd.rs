@@ -92,6 +92,27 @@ fn a_token_that_others_may_read_or_that_gocd_does_not_know_is_refused_before_any
     assert_eq!(site.serving(), (vec!["go2".to_owned()], vec!["go2".to_owned()]));
 }
 
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test waits with a deadline")]
+fn whoever_listens_on_the_port_of_a_gocd_that_has_died_learns_no_token() {
+    let Some(site) = site() else { return };
+    fs::write(site.path("jobs"), JOB).expect("a file");
+    fs::write(site.path("bc.toml"), site.inventory_with("policy", "wait-for-jobs = \"5s\"")).expect("a file");
+    let mut child = site.start_until("quiesce", &["switchover", "--yes"]);
+    let begun = std::time::Instant::now();
+    while in_maintenance(&site).is_empty() {
+        assert!(begun.elapsed().as_secs() < 20, "GoCD is not in maintenance mode: {:?}", site.journals().last());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    fs::remove_file(site.path("gocd/go1")).expect("it runs");
+    assert_eq!(child.wait().expect("it ends").code(), Some(4), "{:?}", site.journals().last());
+    let overheard = fs::read_to_string(site.path("overheard")).unwrap_or_default();
+    // One request may have been on its way when GoCD died.
+    assert!(overheard.lines().count() < 2, "the token was sent to a port that is not GoCD's: {overheard}");
+    let journal = site.journals().concat();
+    assert!(journal.contains("GoCD does not run"), "{journal}");
+}
+
 /// A file in the artifact store, with the folders it needs, all GoCD's.
 fn put(site: &Site, path: &str) {
     let path = site.path("artifacts").join(path);

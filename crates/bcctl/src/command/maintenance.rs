@@ -1,7 +1,8 @@
 //! GoCD's maintenance mode, through its API on its own host: no timer triggers and no job is assigned while it is on.
 //!
 //! The access token is read on the host and goes to `curl` through a pipe: it is in no argument list, no environment, no output
-//! and no journal. Nothing is asked of a server that is not known to run, so that whoever else listens on the port learns no token.
+//! and no journal. Before each request the service is seen to run, so that whoever else listens on the port of one that is down learns
+//! no token.
 
 use bc_model::inventory::{Inventory, Service};
 
@@ -29,13 +30,14 @@ pub(crate) fn asking(inventory: &Inventory, host: &str, script: &str) -> String 
         "(unset token; case $(stat -L -c %a:%U {quoted}) in [46]00:{user}) token=$(runuser -u {user} -- cat {quoted} | \
          sed -n '1s|^[A-Za-z0-9._~+/=-]\\{{1,\\}}$|header = \"Authorization: bearer &\"|p');; esac; \
          [ \"$token\" ] || {{ echo {complaint} >&2; exit 1; }}; \
-         ask() {{ path=$1; shift; printf '%s\\n' \"$token\" | curl -q -sS -m 10 --noproxy '*' -K - \
+         ask() {{ {{ {runs}; }} || {{ echo 'GoCD does not run' >&2; return 1; }}; path=$1; shift; printf '%s\\n' \"$token\" | curl -q -sS -m 10 --noproxy '*' -K - \
          -H 'Accept: application/vnd.go.cd+json' \"$@\" http://127.0.0.1:{port}/go/api/\"$path\"; }}; {script})",
         quoted = quote(file),
         user = quote(user),
         complaint = quote(&format!(
             "{file} has to hold an access token of GoCD in its first line, and belong to {user} with mode 0600"
         )),
+        runs = service::runs(&server.service),
         port = server.port,
     )
 }
@@ -43,7 +45,7 @@ pub(crate) fn asking(inventory: &Inventory, host: &str, script: &str) -> String 
 fn switch(inventory: &Inventory, host: &str, verb: &str) -> Command {
     let script = format!(
         "status=$(ask admin/maintenance_mode/{verb} -o /dev/null -w '%{{http_code}}' -X POST -H 'X-GoCD-Confirm: true'); \
-         case $status in 204|409) ;; *) echo \"GoCD answers $status to {verb} maintenance mode\" >&2; exit 1;; esac"
+         case $status in 204|409) ;; '') exit 1;; *) echo \"GoCD answers $status to {verb} maintenance mode\" >&2; exit 1;; esac"
     );
     Command::on(host, asking(inventory, host, &script))
 }

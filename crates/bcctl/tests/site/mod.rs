@@ -116,7 +116,7 @@ esac
 for url; do :; done
 case $url in
 *198.18.5.200*) ls "$SITE"/vip/* >/dev/null 2>&1 || exit 7 ;;
-*) [ -e "$SITE/gocd/$BC_HOST" ] || { case "$*" in *http_code*) printf 000;; esac; exit 7; } ;;
+*) [ -e "$SITE/gocd/$BC_HOST" ] || { case "$*" in *maintenance_mode*|*dashboard*) cat >>"$SITE/overheard" ;; esac; case "$*" in *http_code*) printf 000;; esac; exit 7; } ;;
 esac
 mode=$SITE/maintenance/$BC_HOST
 case "$*" in *maintenance_mode*|*dashboard*)
