@@ -57,6 +57,8 @@ pub(crate) struct Step {
     /// Whether it is done as soon as the checks hold, even if its one command still runs: programs that wait for a server
     /// look ten times a second, or once.
     pub(crate) meanwhile: bool,
+    /// Whether waiting is of no use: what is seen not to hold then will not hold later.
+    pub(crate) once: bool,
     /// From `begin` until the checks hold.
     pub(crate) timeout: Duration,
     /// A later step that ends this one's condition on purpose: while that one holds, this one is done.
@@ -116,6 +118,7 @@ impl Step {
             run: Vec::new(),
             meter: Vec::new(),
             meanwhile: false,
+            once: false,
             timeout,
             superseded_by: None,
             undo: Undo::Unneeded("only looked".to_owned()),
@@ -144,6 +147,10 @@ impl Step {
 
     fn meanwhile(self) -> Self {
         Self { meanwhile: true, ..self }
+    }
+
+    fn once(self) -> Self {
+        Self { once: true, ..self }
     }
 
     fn metered(self, meter: Vec<Command>) -> Self {

@@ -67,7 +67,8 @@ impl Execution<'_> {
             let left = limit.saturating_sub(self.clock.now().saturating_sub(begin));
             let verdict = self.look_patiently(&step.checks, facts, left, left.min(PATIENCE));
             let (Verdict::False(words) | Verdict::Unknown(words)) = &verdict else { return verdict };
-            if self.clock.now().saturating_sub(begin) >= limit {
+            let certain = step.once && matches!(verdict, Verdict::False(_));
+            if certain || self.clock.now().saturating_sub(begin) >= limit {
                 return verdict;
             }
             (self.tell)(Progress::Waiting { step, last_seen: words });

@@ -21,6 +21,7 @@ pub(super) fn steps(inventory: &Inventory, decision: &Decision) -> Vec<Step> {
             vec![artifacts::compared(inventory, host, primary)],
             inventory.timeouts.sync,
         )
+        .once()
         .superseded_by("start-gocd"),
         Step::change(
             "quarantine",
