@@ -468,5 +468,6 @@ fn a_check_of_a_healthy_site_over_real_ssh_is_quick() {
         .collect();
     times.sort_unstable();
     eprintln!("check of a healthy site over ssh, all connections new: median {:?} of {times:?}", times[2]);
-    assert!(times[2] < std::time::Duration::from_secs(8), "{times:?}");
+    // pg_waldump waits so long for a segment that is not there yet.
+    assert!(times[4] < std::time::Duration::from_secs(5), "{times:?}");
 }

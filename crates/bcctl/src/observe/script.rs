@@ -144,6 +144,7 @@ fn server(inventory: &Inventory, host: &str, peer: &str) -> String {
 ///
 /// What is in its WAL directory from there on came from the primary. If the two share a history, that is a record's begin, or nothing
 /// yet; if the next record begins elsewhere, replay stands in the middle of one. A page begins with a header of 24 or 40 bytes.
+/// For a segment that is not there yet, `pg_waldump` would wait five seconds.
 fn stops(inventory: &Inventory, host: &str) -> String {
     let server = inventory.server(host);
     let directory = inventory.postgresql.version.wal().directory;
@@ -151,10 +152,13 @@ fn stops(inventory: &Inventory, host: &str) -> String {
     format!(
         "timeline=$(ps -o args= --ppid \"$(head -n 1 {data}/postmaster.pid 2>/dev/null)\" 2>/dev/null | \
          sed -n 's/.*startup.* \\([0-9A-F]\\{{8\\}}\\)[0-9A-F]\\{{16\\}}.*/\\1/p')\n\
-         [ -z \"$at\" ] || [ -z \"$timeline\" ] || {program} -p {wal} -t $((0x$timeline)) -s \"$at\" -n 1 2>/dev/null | \
+         size=$({control} {data} 2>/dev/null | sed -n 's/^Bytes per WAL segment: *//p')\n\
+         segment=$([ -z \"$at\" ] || [ -z \"$timeline\" ] || printf %08X%08X%08X $((0x$timeline)) $((0x${{at%/*}})) $((0x${{at#*/}} / ${{size:-16777216}})))\n\
+         [ -z \"$segment\" ] || [ ! -e {wal}/\"$segment\" ] || {program} -p {wal} -t $((0x$timeline)) -s \"$at\" -n 1 2>/dev/null | \
          sed -n \"s,^first record is after .*skipping over \\([0-9]*\\) byte.*,pg.no-record-at=$at|\\1,p\" >>\"$tmp\"/login",
         data = quote(server.data_directory),
         wal = quote(&format!("{}/{directory}", server.data_directory)),
+        control = quote(&format!("{}/pg_controldata", server.bin_directory)),
         program = quote(&format!("{}/{program}", server.bin_directory)),
     )
 }
