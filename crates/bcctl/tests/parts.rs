@@ -40,20 +40,24 @@ fn promote_only_wants_the_primary_down_and_then_vip_only_moves_the_address() {
     assert!(said.contains("a primary does not rejoin"), "{said}");
 }
 
-#[test]
-fn a_diverged_primary_rejoins_by_rewind_or_else_by_copy() {
-    let Some(site) = site() else { return };
-    // The old primary has a row that nobody else has, and is turned off by the fence.
+/// pg1 is turned off with a row that nobody else has, and comes back as a standby of pg2, without that row.
+fn loses_power_and_rejoins_by_rewind(site: &Site) {
     site.service("pg2", "stop");
     site.sql("pg1", "INSERT INTO rows (t) VALUES ('only here')");
     site.kill_server("pg1");
     site.service("pg2", "start");
-    diverge(&site, "pg1", "pg2");
+    diverge(site, "pg1", "pg2");
     site.sql("pg2", REWIND_RIGHTS);
     let said = site.expect(0, &["rejoin", "pg1", "--rewind", "--yes"]);
     assert!(said.contains("done  rewound"), "{said}");
-    streams(&site, "pg2", "pg1");
+    streams(site, "pg2", "pg1");
     assert_eq!(site.sql("pg1", "SELECT count(*) FROM rows WHERE t = 'only here'"), "0");
+}
+
+#[test]
+fn a_diverged_primary_rejoins_by_rewind_or_else_by_copy() {
+    let Some(site) = site() else { return };
+    loses_power_and_rejoins_by_rewind(&site);
 
     // Without those rights pg_rewind does not want to, and the copy does it.
     site.service("pg1", "stop");
@@ -74,16 +78,7 @@ fn a_server_with_its_configuration_elsewhere_rejoins_by_rewind_after_a_power_cut
     site.share_an_archive();
     keep_configuration_elsewhere(&site, "pg1");
     site.wait("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'", "pg1", "1");
-    site.service("pg2", "stop");
-    site.sql("pg1", "INSERT INTO rows (t) VALUES ('only here')");
-    site.kill_server("pg1");
-    site.service("pg2", "start");
-    diverge(&site, "pg1", "pg2");
-    site.sql("pg2", REWIND_RIGHTS);
-    let said = site.expect(0, &["rejoin", "pg1", "--rewind", "--yes"]);
-    assert!(said.contains("done  rewound"), "{said}");
-    streams(&site, "pg2", "pg1");
-    assert_eq!(site.sql("pg1", "SELECT count(*) FROM rows WHERE t = 'only here'"), "0");
+    loses_power_and_rejoins_by_rewind(&site);
 }
 
 /// As Debian has it: nothing but the data is in the data directory.
