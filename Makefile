@@ -4,8 +4,8 @@
 # make release  the programs as they are installed: target/TRIPLE/release
 # make bench   vipd, built as for a release, against the installed keepalived, in one run, as ratios    (about 12 minutes)
 #              make bench BENCH="assign scale --runs 11 --strict"     some of it; docs/bench.md
-# make bench-switchover  bcctl beside repmgr, pg_auto_failover and Patroni, in one run    (about 15 minutes; RUNS=100)
-# make bench-failback    bcctl failback of 2 GB beside the eight steps of GoCD's page, in one run    (about 15 minutes)
+# make bench-switchover  bcctl beside repmgr, pg_auto_failover and Patroni, in one run    (about 7 minutes; RUNS=100)
+# make bench-failback    bcctl failback of 2 GB beside the eight steps of GoCD's page, in one run    (about 3 minutes)
 # make clean   what drills may have left behind (containers, networks, volumes carrying our label), and target/
 
 SHELL := /bin/bash
