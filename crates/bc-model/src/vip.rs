@@ -1,6 +1,7 @@
 //! What `vipd` says about the virtual IPs of one host: [`VipStatus`] (`vipd status --json`) and [`VipReport`]
 //! (`vipd assign|unassign --json`).
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -64,6 +65,12 @@ pub struct InstanceStatus {
     pub received: u64,
     /// Packets that were discarded.
     pub discarded: u64,
+    /// The same by reason (`checksum`, `ttl`, `interval_mismatch`, …); absent where there were none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub discards: BTreeMap<String, u64>,
+    /// Advertisements that were accepted although something about them was odd (`other_interval`, `other_addresses`, …).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notices: BTreeMap<String, u64>,
 }
 
 /// One address that is configured on an interface of the host.

@@ -93,12 +93,8 @@ impl Hands {
     }
 
     fn add(&mut self, vip: &Vip) -> Result<(), Error> {
-        match self.netlink.add(vip.net, vip.link) {
-            Ok(()) => {}
-            // Another vipd was quicker; what counts is what is there.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(source) => return Err(Error::kernel(format!("adding {vip}"), Capability::NetAdmin, source)),
-        }
+        let added = self.netlink.add(vip.net, vip.link);
+        added.map_err(|source| Error::kernel(format!("adding {vip}"), Capability::NetAdmin, source))?;
         if vip.net.addr().is_ipv4() {
             // It answers from the acknowledgement on. Whether it stays, the caller sees when it has been announced.
             return Ok(());

@@ -14,7 +14,8 @@ use crate::config::Control;
 ///
 /// A virtual IP is an address that moves from host to host while its clients stay. vipd adds it to an interface only
 /// after it has asked on the wire whether another host has it (RFC 5227, RFC 4862), and then tells the neighbours where it
-/// is now (gratuitous ARP, unsolicited neighbour advertisement). It never assigns an address at boot.
+/// is now (gratuitous ARP, unsolicited neighbour advertisement). At boot a managed instance waits to be told; an elected
+/// one listens for its peers first.
 #[derive(Debug, Parser)]
 #[command(name = "vipd", version, max_term_width = 110, arg_required_else_help = true, after_long_help = EXIT)]
 pub struct Cli {
@@ -80,7 +81,7 @@ pub enum Verb {
     /// Have the daemon let go of the addresses of a managed instance
     #[command(after_long_help = EXIT)]
     Release(InstanceArgs),
-    /// Give the addresses of an elected instance to a peer, which has them within its Skew_Time
+    /// Give the addresses of an elected instance to a peer, which has them within its Skew_Time, and say who it is
     #[command(after_long_help = EXIT)]
     Handover(InstanceArgs),
     /// Have the daemon read its configuration again; it takes all of it, or nothing
@@ -99,7 +100,9 @@ and the message names that host's hardware address. The address stays until it i
 nothing renews it and nothing assigns it again at boot: it has no lease, and the report says so.
 
 If the running daemon has it as a managed instance, the daemon acquires that instance instead, with all its addresses and \
-their lease. An address of an elected instance is refused.";
+their lease. An address of an elected instance is refused, and so is any address while a daemon runs that cannot be asked: it \
+could hold that address any moment, or keep it silent. What a dead daemon left silent, or to lapse, is probed for, heard again, \
+and stays.";
 
 const ASSIGN_EXAMPLES: &str = "\
 Examples:
@@ -146,7 +149,11 @@ Give an address up: remove it from the interface and read back that it is gone, 
 What is not there is already done: the exit status is 0. An address that this host has on another interface, or with \
 another prefix length, is an error, because it still answers.
 
-If the running daemon has it as a managed instance, the daemon releases that instance instead, with all its addresses.";
+If the running daemon has it as a managed instance, the daemon releases that instance instead, with all its addresses.
+
+--all has the daemon release every managed instance, and then removes what was placed by hand. While the daemon takes part in an \
+election it is refused, with exit status 3 and nothing touched, because the addresses would come back: systemctl stop vipd gives \
+all of them up. Without a daemon, whatever a dead one left is removed.";
 
 const UNASSIGN_EXAMPLES: &str = "\
 Examples:
@@ -212,7 +219,8 @@ pub struct StatusArgs {
 
 const CHECK: &str = "\
 Say whether a configuration is right, and what the daemon would do with it: addresses, Skew_Time, Active_Down_Interval, and \
-what the kernel enforces if the daemon dies. Nothing is touched.
+what the kernel enforces if the daemon dies. Nothing is touched; with CAP_NET_ADMIN the kernel is asked for nf_tables, in a \
+table that is gone again at once.
 
 Everything that is wrong is shown at once, with its line; the exit status is then 2. An interface that does not exist is \
 only worth a warning: the daemon waits for it.";
@@ -260,6 +268,7 @@ const RUN: &str = "\
 Run the daemon in the foreground. Each instance of the configuration is either elected (VRRP version 3 or 2, with keepalived, \
 FRR or other routers as peers) or managed by hand (vipd acquire, vipd release). None is held at start without an election.
 
+One daemon runs in a network namespace; a second one is refused before it touches anything (Linux 6.9, or the same control socket). \
 SIGTERM and SIGINT let go of everything and end it; SIGHUP reads the configuration again. If it is killed, stopped or hangs, \
 the kernel stops answering for the addresses before a peer may take over.";
 

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Why there is no answer.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// Nobody listens there.
+    /// Nobody listens there: there is no such socket, or whoever made it is gone.
     #[error("no vipd answers at {}: {source}", path.display())]
     NoDaemon {
         /// The socket.
@@ -26,8 +26,8 @@ pub enum ClientError {
         /// What the system says.
         source: io::Error,
     },
-    /// The daemon hung up, or said something that is no answer.
-    #[error("the answer of vipd at {}: {source}", path.display())]
+    /// The daemon cannot be reached, hung up, or said something that is no answer.
+    #[error("asking vipd at {}: {source}", path.display())]
     Broken {
         /// The socket.
         path: PathBuf,
@@ -88,13 +88,22 @@ impl Client {
     /// Asks the daemon that listens at `path`.
     ///
     /// # Errors
-    /// [`ClientError::NoDaemon`].
+    /// [`ClientError::NoDaemon`] if it is certain that there is none, else [`ClientError::Broken`].
     pub fn ask(path: &Path, request: &Request) -> Result<Self, ClientError> {
-        let failed = |source| ClientError::NoDaemon { path: path.to_owned(), source };
-        let mut stream = UnixStream::connect(path).map_err(failed)?;
+        let failed = |source| ClientError::Broken { path: path.to_owned(), source };
+        let mut stream = UnixStream::connect(path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                ClientError::NoDaemon { path: path.to_owned(), source }
+            }
+            _ => failed(source),
+        })?;
         let mut line = serde_json::to_vec(request).map_err(|error| failed(error.into()))?;
         line.push(b'\n');
-        stream.write_all(&line).map_err(failed)?;
+        match stream.write_all(&line) {
+            // Whoever may not ask has his answer already.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            written => written.map_err(failed)?,
+        }
         Ok(Self { path: path.to_owned(), stream, unread: Vec::new() })
     }
 

@@ -12,6 +12,7 @@ use crate::address::AddressError;
 use crate::client::ClientError;
 use crate::frame::claim::Claim;
 use crate::kernel::capability::Capability;
+use crate::lease::LeaseError;
 
 /// Why a verb stopped.
 #[derive(Debug, Error)]
@@ -112,6 +113,24 @@ pub enum Error {
         /// What to ask the daemon for instead.
         instead: String,
     },
+    /// The running daemon elects who holds addresses that were to go: removed here, they would come back.
+    #[error("the running vipd takes part in the election of {}: what is removed by hand comes back", list(.instances))]
+    Elects {
+        /// The instances.
+        instances: Vec<String>,
+    },
+    /// There is a daemon, and what it has is not known.
+    #[error("a vipd runs here and cannot be asked: {0}")]
+    Unasked(ClientError),
+    /// A daemon guards what was named, and is not the one that was asked.
+    #[error("a running vipd guards {what}, and nobody answered for it")]
+    Guarded {
+        /// The address, or all.
+        what: String,
+    },
+    /// What a dead daemon guards could not be let go of.
+    #[error("what a dead vipd guards could not be let go of: {0}")]
+    Guard(#[source] LeaseError),
     /// The running daemon did not do it.
     #[error(transparent)]
     Daemon(ClientError),
@@ -151,9 +170,14 @@ pub enum Error {
         /// Why taking it back failed.
         undo: Box<Error>,
     },
-    /// Several addresses could not be removed; the others were.
-    #[error("{}", list(.0))]
-    Several(Vec<Error>),
+    /// Addresses could not be removed.
+    #[error("{}", list(.errors))]
+    Unremoved {
+        /// Why, one by one.
+        errors: Vec<Error>,
+        /// Whether others were.
+        others: bool,
+    },
     /// The report could not be printed.
     #[error("cannot print: {0}")]
     Print(#[source] io::Error),
@@ -186,10 +210,20 @@ impl Error {
             | Self::OtherPrefix { .. }
             | Self::Duplicate { .. }
             | Self::Daemons { .. }
+            | Self::Elects { .. }
+            | Self::Unasked(_)
+            | Self::Guarded { .. }
             | Self::HostAddress { .. } => Exit::Refused,
             Self::Daemon(error) => error.exit(),
-            Self::Interrupted { .. } | Self::Kernel { .. } | Self::NotVerified { .. } | Self::Print(_) => Exit::Failed,
-            Self::LostSecondaries { .. } | Self::NotUndone { .. } | Self::Several(_) => Exit::HalfWay,
+            Self::Interrupted { .. }
+            | Self::Kernel { .. }
+            | Self::NotVerified { .. }
+            | Self::Guard(_)
+            | Self::Unremoved { others: false, .. }
+            | Self::Print(_) => Exit::Failed,
+            Self::LostSecondaries { .. } | Self::NotUndone { .. } | Self::Unremoved { others: true, .. } => {
+                Exit::HalfWay
+            }
         }
     }
 
@@ -216,7 +250,13 @@ impl Error {
                 format!("if it is to go all the same: vipd unassign {held} --dev {dev} --force")
             }
             Self::Daemons { instead, .. } => instead.clone(),
+            Self::Elects { .. } => "systemctl stop vipd: it lets go of everything until it is started again".to_owned(),
+            Self::Unasked(ClientError::Refused { hint, .. }) => return hint.clone(),
+            Self::Unasked(_) => "systemctl stop vipd, or restart it, and look again: vipd status".to_owned(),
+            Self::Guarded { .. } => "where does it listen? name it with --socket; or systemctl stop vipd".to_owned(),
+            Self::Guard(error) => return error.hint().map(str::to_owned),
             Self::Daemon(error) => return error.hint(),
+            Self::Unremoved { others: true, .. } => "vipd status shows what is left".to_owned(),
             Self::Interrupted { .. } => "run it again".to_owned(),
             Self::LostSecondaries { lost, .. } => format!("add back {}", list(lost)),
             Self::NotUndone { .. } => "vipd status shows what is there; vipd unassign removes it".to_owned(),
@@ -225,7 +265,7 @@ impl Error {
             | Self::Address(_)
             | Self::Kernel { .. }
             | Self::NotVerified { .. }
-            | Self::Several(_)
+            | Self::Unremoved { others: false, .. }
             | Self::Print(_) => return None,
         })
     }

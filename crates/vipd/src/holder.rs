@@ -113,6 +113,17 @@ impl Holder {
         self.wishes.remove(vip);
     }
 
+    /// Whether this host ought to hold `vip`.
+    #[must_use]
+    pub fn holds(&self, vip: &Vip) -> bool {
+        self.wishes.get(vip) == Some(&Wish::Held)
+    }
+
+    /// Forgets what was to go and is gone: whoever adds it from now on is somebody else.
+    pub fn forget_gone(&mut self, observed: &Observed) {
+        self.wishes.retain(|vip, wish| *wish == Wish::Held || observed.addresses.get(vip.link, vip.net).is_some());
+    }
+
     /// What to do, in order; empty if every wish is fulfilled.
     ///
     /// Removals come first, and all additions before the first announcement: announcements take time, and must not

@@ -21,6 +21,7 @@ mod outcome;
 mod script;
 mod track;
 mod tree;
+mod weights;
 mod words;
 
 use std::io;

@@ -11,11 +11,13 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use vipd::cli::{AssignArgs, CheckArgs, Cli, EventsArgs, ImportArgs, RunArgs, StatusArgs, UnassignArgs, Verb};
 use vipd::client::{Client, ClientError};
+use vipd::daemon::privilege::may_run_as;
 use vipd::daemon::protocol::{Answer, Request};
 use vipd::error::Error;
+use vipd::lease::{DeadMan, TableName};
 use vipd::render;
 use vipd::verbs::assign::{self, assign};
-use vipd::verbs::beside;
+use vipd::verbs::beside::{self, Daemon};
 use vipd::verbs::check::check;
 use vipd::verbs::import::{default_config_id, import};
 use vipd::verbs::run;
@@ -69,8 +71,12 @@ fn run_assign(args: AssignArgs) -> Exit {
         dry_run: args.dry_run,
     };
     let mut report = VipReport::new(args.dry_run, args.after_fence);
-    if let Some(owner) = beside::owner(&args.daemon.socket, request.net.addr(), &mut report) {
-        let result = beside::acquire(&args.daemon.socket, &owner, &request, &mut report);
+    let daemon = match Daemon::find(&args.daemon.socket) {
+        Ok(daemon) => daemon,
+        Err(error) => return finish(report, Err(error), args.json),
+    };
+    if let Some((daemon, owner)) = daemon.as_ref().and_then(|one| Some((one, one.owner(request.net.addr())?))) {
+        let result = daemon.acquire(owner, &request, &mut report);
         return finish(report, result, args.json);
     }
     // Half a second more than the probe: worth a line where somebody watches, or waits.
@@ -93,13 +99,7 @@ fn run_unassign(args: UnassignArgs) -> Exit {
     };
     let request = unassign::Request { which, force: args.force, dry_run: args.dry_run };
     let mut report = VipReport::new(args.dry_run, None);
-    if let Some(address) = args.address
-        && let Some(owner) = beside::owner(&args.daemon.socket, address.addr, &mut report)
-    {
-        let result = beside::release(&args.daemon.socket, &owner, &request, &mut report);
-        return finish(report, result, args.json);
-    }
-    let result = unassign(&request, &mut report);
+    let result = Daemon::find(&args.daemon.socket).and_then(|daemon| unassign(&request, daemon.as_ref(), &mut report));
     finish(report, result, args.json)
 }
 
@@ -142,7 +142,8 @@ fn run_status(args: StatusArgs) -> Exit {
 
 fn run_check(args: &CheckArgs) -> Exit {
     let exists = |interface: &str| nix::net::if_::if_nametoindex(interface).is_ok();
-    printed(check(&args.file, args.json, exists, &mut anstream::stdout(), &mut anstream::stderr()))
+    let switch = || DeadMan::probe(&TableName::default());
+    printed(check(&args.file, args.json, exists, switch, may_run_as, &mut anstream::stdout(), &mut anstream::stderr()))
 }
 
 fn run_import(args: ImportArgs) -> Exit {

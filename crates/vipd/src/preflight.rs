@@ -16,7 +16,7 @@ pub struct Assignable {
     pub vip: Vip,
     /// The interface.
     pub link: Link,
-    /// The address is there already.
+    /// The address is there already, and not only until a dead daemon's lease is over.
     pub held: bool,
     /// What the operator should know although it goes on.
     pub warnings: Vec<String>,
@@ -66,11 +66,15 @@ pub fn assign(net: IpNet, dev: &str, observed: &Observed) -> Result<Assignable, 
         let master = observed.link_name(master);
         warnings.push(format!("{} is a port of {master}; an address usually belongs on {master}", link.name));
     }
-    if held.is_some_and(|held| !held.is_ours()) {
-        warnings.push(format!("{net} on {} was not placed by vipd; it is announced, and left as it is", link.name));
+    if let Some(held) = held.filter(|held| !held.is_ours()) {
+        let ends = held.valid_for.map(|left| format!(": it goes in {} s unless somebody renews it", left.as_secs()));
+        let (dev, ends) = (&link.name, ends.unwrap_or_default());
+        warnings.push(format!("{net} on {dev} was not placed by vipd; it is announced, and left as it is{ends}"));
     }
     let vip = Vip { net, link: link.index, dev: link.name.clone() };
-    Ok(Assignable { vip, link: link.clone(), held: held.is_some(), warnings })
+    // Only a daemon gives a lifetime, and a running one has been asked: nobody renews it any more.
+    let stays = |held: &Address| !held.is_ours() || held.valid_for.is_none();
+    Ok(Assignable { vip, link: link.clone(), held: held.is_some_and(stays), warnings })
 }
 
 /// A request to unassign that nothing speaks against.

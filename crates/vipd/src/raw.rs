@@ -19,6 +19,11 @@ use crate::ready::Ready;
 
 /// The longest packet that is looked at: an advertisement of 255 IPv6 addresses and an IP header fit.
 pub const LONGEST: usize = 9216;
+/// Room for packets that are not yet read, in bytes as the kernel counts them: at least 512 for each, whatever its length. So
+/// there are never more than [`PACKETS`], and whoever has read so many has read all that were there when he began.
+const ROOM: usize = 512 * PACKETS;
+/// Packets that are read before anything else has its turn.
+const PACKETS: usize = 512;
 /// An IPv4 header without options.
 const IPV4_HEADER: usize = 20;
 /// Do not fragment.
@@ -47,6 +52,8 @@ impl RawSocket {
         };
         let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(i32::from(wire::PROTOCOL))))?;
         socket.set_nonblocking(true)?;
+        // The kernel doubles it.
+        socket.set_recv_buffer_size(ROOM / 2)?;
         socket.bind_device(Some(name.as_bytes()))?;
         match family {
             Family::V4 => {
@@ -101,20 +108,29 @@ impl RawSocket {
         }
     }
 
-    /// Reads one packet that has come in, and hands it to `take`; false if there is none.
+    /// Reads the packets that have come in, and hands each to `take`; true if more may have come meanwhile.
+    ///
+    /// All that were there are read, however many come while they are: see [`ROOM`].
     ///
     /// # Errors
     /// What recvmsg(2) says.
-    pub fn receive(&mut self, buffer: &mut [u8], take: impl FnOnce(Result<Datagram<'_>, Discard>)) -> io::Result<bool> {
-        let received = match self.family {
-            Family::V4 => self.receive_v4(buffer, take),
-            Family::V6 => self.receive_v6(buffer, take),
-        };
-        match received {
-            Ok(()) => Ok(true),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(false),
-            Err(error) => Err(error),
+    pub fn receive(
+        &mut self,
+        buffer: &mut [u8],
+        mut take: impl FnMut(Result<Datagram<'_>, Discard>),
+    ) -> io::Result<bool> {
+        for _ in 0..PACKETS {
+            let received = match self.family {
+                Family::V4 => self.receive_v4(buffer, &mut take),
+                Family::V6 => self.receive_v6(buffer, &mut take),
+            };
+            match received {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                received => received?,
+            }
         }
+        Ok(true)
     }
 
     fn receive_v4(&self, buffer: &mut [u8], take: impl FnOnce(Result<Datagram<'_>, Discard>)) -> io::Result<()> {
@@ -153,7 +169,7 @@ impl RawSocket {
         Ok(())
     }
 
-    /// Ready when there may be a packet. To be followed by [`receive`](Self::receive) until there is none.
+    /// Ready when there may be a packet. It is not said again before another comes.
     pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
         self.ready.poll(context)
     }
@@ -205,6 +221,36 @@ mod tests {
         assert_eq!(bytes[..size_of::<usize>()], (length as usize).to_ne_bytes());
         assert_eq!(bytes[CONTROL_HEADER..][..16], source.octets());
         assert_eq!(bytes[CONTROL_HEADER + 16..][..4], 0x0102_0304_u32.to_ne_bytes());
+    }
+
+    #[test]
+    fn a_flood_is_read_piece_by_piece_and_what_was_there_at_once() {
+        crate::kernel::namespace::within(|| {
+            let set_up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
+            assert!(set_up.unwrap().success());
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let _context = runtime.enter();
+            let mut socket = RawSocket::open(1, "lo", Family::V4).unwrap();
+            let flood = RawSocket::open(1, "lo", Family::V4).unwrap();
+            let here = std::net::Ipv4Addr::LOCALHOST;
+            let send = |n: u16| {
+                let endpoints = Endpoints::V4 { source: here, destination: here };
+                flood.send(endpoints, &n.to_be_bytes()).unwrap();
+            };
+            // More than there is room for: the last ones are lost.
+            (0..2000).for_each(send);
+            let (mut buffer, mut heard) = (vec![0; LONGEST], Vec::new());
+            let more = socket.receive(&mut buffer, |packet| {
+                let payload = packet.unwrap().payload;
+                heard.push(u16::from_be_bytes([payload[0], payload[1]]));
+                // For each that is read another comes.
+                send(u16::MAX);
+            });
+            assert!(more.unwrap(), "it would go on for ever");
+            assert_eq!(heard.len(), PACKETS);
+            let old = heard.iter().filter(|n| **n != u16::MAX).count();
+            assert!(old < PACKETS, "{old} were there, and have all been read");
+        });
     }
 
     #[test]

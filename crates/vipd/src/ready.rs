@@ -23,7 +23,7 @@ impl Ready {
         watched.map(Self).map_err(io::Error::from)
     }
 
-    /// Ready when something new may have come since the last time. Whoever is told reads until there is nothing left.
+    /// Ready when something new may have come since the last time. What is left unread is not told of again.
     pub fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
         match self.0.poll_read_ready(context) {
             Poll::Ready(Ok(mut guard)) => {

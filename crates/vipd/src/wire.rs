@@ -18,8 +18,14 @@ use crate::ready::Ready;
 
 /// Classic BPF: let through ARP, and IPv6 whose next header is ICMPv6 of type 135 or 136 (socket(7), `SO_ATTACH_FILTER`).
 ///
-/// A busy host receives a million packets a second that are none of our business.
-const ARP_AND_ND: [SockFilter; 10] = [
+/// A busy host receives a million packets a second that are none of our business. Neither are those of the VLANs on a trunk, whose
+/// tag the kernel has taken out of the frame and put beside it; with VLAN 0 it says a priority, and the frame is ours.
+const ARP_AND_ND: [SockFilter; 15] = [
+    SockFilter::new(LOAD_BYTE, 0, 0, VLAN_TAG_PRESENT),
+    SockFilter::new(JUMP_EQUAL, 3, 0, 0), // no tag: go on
+    SockFilter::new(LOAD_HALF, 0, 0, VLAN_TAG),
+    SockFilter::new(AND, 0, 0, 0x0fff),        // without the priority
+    SockFilter::new(JUMP_EQUAL, 0, 9, 0),      // no VLAN, or reject
     SockFilter::new(LOAD_HALF, 0, 0, 12),      // ethertype
     SockFilter::new(JUMP_EQUAL, 6, 0, 0x0806), // ARP: accept
     SockFilter::new(JUMP_EQUAL, 0, 6, 0x86dd), // IPv6, or reject
@@ -36,7 +42,11 @@ const NOTHING: [SockFilter; 1] = [SockFilter::new(RETURN, 0, 0, 0)];
 const LOAD_HALF: u16 = 0x28;
 const LOAD_BYTE: u16 = 0x30;
 const JUMP_EQUAL: u16 = 0x15;
+const AND: u16 = 0x54;
 const RETURN: u16 = 0x06;
+/// `SKF_AD_OFF + SKF_AD_VLAN_TAG` and its companion (linux/filter.h): what the kernel knows of the frame.
+const VLAN_TAG: u32 = 0xffff_f02c;
+const VLAN_TAG_PRESENT: u32 = 0xffff_f030;
 
 /// How long a frame may wait for room in the interface's queue. Nothing else is done meanwhile.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -165,8 +175,8 @@ impl Wire {
         self.socket.as_fd()
     }
 
-    /// Ready when there may be a frame, if it is [`watched`](Self::watched). To be followed by
-    /// [`try_receive`](Self::try_receive) until there is none.
+    /// Ready when there may be a frame, if it is [`watched`](Self::watched). It is not said again before
+    /// another comes.
     pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
         self.ready.as_ref().map_or(Poll::Pending, |ready| ready.poll(context))
     }

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use vipd::config::{Config, Effect, LeaseSetting, Mode, PeerSet, Summary, describe_lease, lint};
+use vipd::config::{Config, Effect, LeaseSetting, Mode, PeerSet, Summary, describe_lease, lint, text_of};
 use vipd::lease::Enforcement;
 use vrrp::{Preempt, Version};
 
@@ -243,7 +243,11 @@ fn keys_that_are_missing() {
 fn what_does_not_fit_together_within_an_instance() {
     let v6 = VRRP.replace("198.18.5.200/24", "fe80::33/64");
     let many: Vec<_> = (0..256).map(|n| format!("\"198.18.{}.{}/32\"", n / 200, n % 200 + 1)).collect();
+    let v6_list = |count: usize| (1..=count).map(|n| format!("\"fe80::{n:x}/64\"")).collect::<Vec<_>>().join(", ");
+    let v6_of = |count| v6.replace("\"fe80::33/64\"", &v6_list(count));
+    assert_eq!(lint(&parse(&v6_of(90))), Vec::<String>::new(), "they fit");
     let all = errors([
+        ("91 IPv6 addresses", v6_of(91)),
         ("two families", VRRP.replace("/24\"", "/24\", \"fd00::200/64\"")),
         ("two families, one unadvertised", with("unadvertised-addresses = [\"fd00::200/64\"]")),
         ("256 addresses", VRRP.replace("\"198.18.5.200/24\"", &many.join(", "))),
@@ -374,4 +378,13 @@ fn the_summary_says_what_the_daemon_will_do() {
     let all = summary.instances.iter().map(|instance| &*instance.lease).collect::<Vec<_>>().join("\n");
     insta::assert_snapshot!(all);
     assert!(matches!(config.instances["artifacts"].mode, Mode::Managed));
+}
+
+#[test]
+fn a_file_of_another_encoding_is_shown_where_it_is_wrong() {
+    let bytes = [VRRP.as_bytes(), b"# f\xfcr die Agenten\n"].concat();
+    let error = text_of("vipd.toml", &bytes).unwrap_err();
+    let words = "vipd.toml:8:4: found the byte 0xfc, expected UTF-8\n  |\n8 | # f\u{fffd}r die Agenten\n  |    ^\n  = hint: iconv -f latin1 \
+                 -t utf-8 FILE, if that is what it is";
+    assert_eq!(error.to_string(), words);
 }

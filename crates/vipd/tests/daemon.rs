@@ -5,8 +5,12 @@
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "whoever runs the tests must see why one was skipped")]
 #![expect(unreachable_pub, reason = "modules of one test; pub says what the tests use")]
 
+#[path = "daemon/another_mac.rs"]
+mod another_mac;
 #[expect(dead_code, reason = "the benches use the rest")]
 mod bed;
+#[path = "daemon/by_hand.rs"]
+mod by_hand;
 #[path = "daemon/death.rs"]
 mod death;
 #[path = "daemon/instance.rs"]
@@ -15,9 +19,17 @@ mod instance;
 mod least_privilege;
 #[path = "daemon/managed.rs"]
 mod managed;
+#[path = "daemon/owner.rs"]
+mod owner;
 #[path = "daemon/reload.rs"]
 mod reload;
+#[path = "daemon/strangers.rs"]
+mod strangers;
 #[path = "daemon/surroundings.rs"]
 mod surroundings;
+#[path = "daemon/sync_group.rs"]
+mod sync_group;
+#[path = "daemon/unheard.rs"]
+mod unheard;
 #[path = "daemon/virtual_mac.rs"]
 mod virtual_mac;

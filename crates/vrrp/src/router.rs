@@ -1,4 +1,4 @@
-//! The state machine of one virtual router (RFC 9568 §6.4; RFC 3768 §6.4 is the same in other words).
+//! The state machine of one virtual router (RFC 9568 §6.4; RFC 3768 §6.4 is the same, but does not answer a loser).
 //!
 //! ```text
 //!                      Startup, priority 255
@@ -31,6 +31,9 @@ pub use action::{Action, Actions, Event, Reason};
 pub use input::{Heard, Input, Shutdown, StepDown};
 pub use state::{Active, Backup, State, StateName};
 
+/// How often a contested Active router announces its addresses again, at most: they may be hundreds, its interval 10 ms.
+const RECLAIM_EVERY: Duration = Duration::from_millis(100);
+
 /// When a Backup may take over from an Active router of lower priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Preempt {
@@ -58,6 +61,9 @@ pub struct Settings {
     pub primary: IpAddr,
     /// Whether we announce the addresses with the virtual router's MAC address: then nobody can have learnt a wrong one.
     pub shared_mac: bool,
+    /// Whether it becomes Active together with the others of a sync group, when [`Input::TakeOver`] says so, and not by
+    /// itself: its timer makes it [ready](Backup::ready). The owner does not wait. Extension.
+    pub in_sync_group: bool,
 }
 
 /// One virtual router.
@@ -86,14 +92,13 @@ impl Router {
         &self.state
     }
 
-    /// When to call [`handle`](Self::handle) with [`Input::Timer`]; `None` in Initialize.
+    /// When to call [`handle`](Self::handle) with [`Input::Timer`]; `None` in Initialize, and for a Backup that is
+    /// [ready](Backup::ready).
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Initialize => None,
-            State::Backup(backup) => Some(
-                backup.preempt_timer.map_or(backup.active_down_timer, |preempt| preempt.min(backup.active_down_timer)),
-            ),
+            State::Backup(backup) => (!backup.ready).then(|| backup.next_timer()),
             State::Active(active) => Some(active.adver_timer),
         }
     }
@@ -133,6 +138,8 @@ impl Router {
             // ── §6.4.2 Backup ──────────────────────────────────────────────────────────────────────────────────────
             // "If a Shutdown event is received: Cancel the Active_Down_Timer. Transition to the {Initialize} state"
             (State::Backup(_), Input::Shutdown(why)) => self.become_initialize(why, &mut actions),
+            // Extension: it has fired, and the sync group is not there yet.
+            (State::Backup(backup), Input::Timer) if backup.ready => {}
             // "If the Active_Down_Timer fires: Send an ADVERTISEMENT …"
             (State::Backup(backup), Input::Timer) if backup.active_down_timer <= now => {
                 if backup.woke_late(now) {
@@ -142,20 +149,25 @@ impl Router {
                     self.state = State::Backup(again);
                     actions.push(Action::Report(Event::ListenAgain { late: now.since(backup.active_down_timer) }));
                 } else {
-                    self.become_active(now, backup.reason_to_take_over(), &mut actions);
+                    self.take_over(now, backup, &mut actions);
                 }
             }
             // Extension, preempt delay: the Active router of lower priority has been borne with for long enough.
             (State::Backup(backup), Input::Timer) if backup.preempt_timer.is_some_and(|timer| timer <= now) => {
-                self.become_active(now, Reason::PreemptDelayOver, &mut actions);
+                self.take_over(now, backup, &mut actions);
             }
             // Nothing is due.
             (State::Backup(_), Input::Timer) => {}
             (State::Backup(backup), Input::Advertisement(heard)) => {
-                self.state = State::Backup(self.hear_as_backup(backup, now, heard));
+                let backup = self.hear_as_backup(backup, now, heard);
+                self.state = State::Backup(Backup { ready: backup.ready && backup.next_timer() <= now, ..backup });
             }
-            // Extension: the operator or the sync group hands us the addresses; as if the Active_Down_Timer fired.
-            (State::Backup(_), Input::TakeOver) => self.become_active(now, Reason::TakeOver, &mut actions),
+            // Extension: all of the sync group are ready, or a predecessor hands us the addresses; as if the
+            // Active_Down_Timer fired.
+            (State::Backup(backup), Input::TakeOver) => {
+                let reason = if backup.ready { backup.reason_to_take_over(now) } else { Reason::TakeOver };
+                self.become_active(now, reason, &mut actions);
+            }
             // Extension: the clock says nothing, the daemon knows better (a paused machine). What we heard is stale.
             (State::Backup(backup), Input::LateWakeup) => {
                 let again = Backup::listening(&self.settings, backup.active_adver_interval, now);
@@ -202,6 +214,15 @@ impl Router {
             }
         }
         actions
+    }
+
+    /// A timer of the Backup has fired: it takes over, or, in a sync group, is ready to.
+    fn take_over(&mut self, now: Instant, backup: Backup, actions: &mut Actions) {
+        if self.settings.in_sync_group {
+            self.state = State::Backup(Backup { ready: true, ..backup });
+        } else {
+            self.become_active(now, backup.reason_to_take_over(now), actions);
+        }
     }
 
     /// Extension: an Active router that has not advertised for as long as any peer is willing to wait may have been
@@ -323,8 +344,8 @@ impl Router {
     }
 
     /// Extension: the other router announced the addresses, so hosts and switches may believe it. Announce them again, at
-    /// most once per interval: a flood of advertisements must not become a flood of announcements. What comes too soon is
-    /// made up for with a later advertisement of ours.
+    /// most once per interval and ten times a second: a flood of advertisements must not become a flood of announcements. What comes too
+    /// soon is made up for with a later advertisement of ours.
     fn reclaim(&mut self, now: Instant, heard: Heard, actions: &mut Actions) {
         let State::Active(active) = &mut self.state else { return };
         if active.reclaim_after <= now {
@@ -337,7 +358,7 @@ impl Router {
 
     fn announce_again(&mut self, now: Instant, actions: &mut Actions) {
         if let State::Active(active) = &mut self.state {
-            active.reclaim_after = now + self.settings.interval.duration();
+            active.reclaim_after = now + self.settings.interval.duration().max(RECLAIM_EVERY);
             active.owes_announcement = false;
             actions.push(Action::Announce);
         }
@@ -346,16 +367,12 @@ impl Router {
     /// The transition to Active, in the RFC's order: the advertisement silences the others before anything else happens.
     fn become_active(&mut self, now: Instant, reason: Reason, actions: &mut Actions) {
         let from = self.state.name();
-        let unresigned = match self.state {
-            State::Backup(Backup { heard: Some(heard), .. }) => heard.priority != AdvertPriority::Resigning,
-            State::Backup(Backup { heard: None, .. }) | State::Initialize | State::Active(_) => false,
-        };
         self.state = State::Active(Active {
             adver_timer: now,
             believed_until: now,
             reclaim_after: now,
             owes_announcement: false,
-            unresigned,
+            unresigned: matches!(reason, Reason::ActiveSilent { last: Some(_) }),
         });
         self.advertise(now, actions);
         self.reset_adver_timer(now);

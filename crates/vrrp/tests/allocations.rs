@@ -60,6 +60,7 @@ fn an_advertisement_allocates_nothing() {
         startup_delay: Duration::ZERO,
         primary: US.into(),
         shared_mac: false,
+        in_sync_group: false,
     };
     let virtual_router = VirtualRouter {
         vrid: Vrid::new(52).unwrap(),

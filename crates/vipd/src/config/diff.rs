@@ -223,7 +223,7 @@ fn differing_keys(before: &Instance, after: &Instance) -> Vec<&'static str> {
     keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
 }
 
-fn differing_vrrp_keys(before: &Vrrp, after: &Vrrp) -> [(&'static str, bool); 13] {
+fn differing_vrrp_keys(before: &Vrrp, after: &Vrrp) -> [(&'static str, bool); 14] {
     let Vrrp {
         vrid,
         priority,
@@ -233,6 +233,7 @@ fn differing_vrrp_keys(before: &Vrrp, after: &Vrrp) -> [(&'static str, bool); 13
         startup_delay,
         accept,
         virtual_mac,
+        in_sync_group,
         peers,
         unadvertised,
         interfaces,
@@ -248,6 +249,7 @@ fn differing_vrrp_keys(before: &Vrrp, after: &Vrrp) -> [(&'static str, bool); 13
         ("startup-delay", *startup_delay != after.startup_delay),
         ("accept", *accept != after.accept),
         ("virtual-mac", *virtual_mac != after.virtual_mac),
+        ("sync-group", *in_sync_group != after.in_sync_group),
         ("unicast", *peers != after.peers),
         ("unadvertised-addresses", *unadvertised != after.unadvertised),
         ("track-interfaces", *interfaces != after.interfaces),

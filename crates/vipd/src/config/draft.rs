@@ -86,7 +86,7 @@ pub(super) struct CheckDraft<'a> {
     pub(super) rise: u32,
     pub(super) fall: u32,
     pub(super) effect: Effect,
-    pub(super) user: Option<String>,
+    pub(super) user: Option<At<String>>,
 }
 
 /// `[[sync-group]]`.
@@ -167,7 +167,7 @@ fn check(section: Section<'_>) -> CheckDraft<'_> {
         rise: section.get("rise", value::count(1..=1000, "1 to 1000 runs")).map_or(2, At::into_inner),
         fall: section.get("fall", value::count(1..=1000, "1 to 1000 runs")).map_or(2, At::into_inner),
         effect: section.get("weight", value::effect).map_or(Effect::Fault, At::into_inner),
-        user: section.get("user", value::account).map(At::into_inner),
+        user: section.get("user", value::account),
         section,
     };
     draft.section.finish();

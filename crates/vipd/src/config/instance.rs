@@ -58,6 +58,8 @@ pub struct Vrrp {
     pub accept: bool,
     /// Whether a macvlan with the virtual router's MAC address carries the addresses.
     pub virtual_mac: bool,
+    /// Whether it is in a sync group.
+    pub in_sync_group: bool,
     /// Whom advertisements go to and come from.
     pub peers: PeerSet,
     /// Addresses that are held like the others and not advertised.
@@ -219,6 +221,7 @@ impl Vrrp {
             startup_delay: self.startup_delay,
             primary: source.unwrap_or(primary),
             shared_mac: self.virtual_mac,
+            in_sync_group: self.in_sync_group,
         }
     }
 
@@ -271,6 +274,7 @@ mod tests {
             startup_delay: Duration::ZERO,
             accept: true,
             virtual_mac: false,
+            in_sync_group: false,
             peers: PeerSet::Multicast,
             unadvertised: Vec::new(),
             interfaces: Vec::new(),

@@ -3,13 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use vrrp::Family;
-
 use super::Config;
 use super::instance::{Instance, LeaseSetting, PeerSet, Vrrp};
-
-/// How many IPv6 addresses an advertisement has room for in 1500 bytes: 40 of header, 8 of its own, 16 each.
-const IPV6_IN_ONE_PACKET: usize = 90;
 
 /// Warnings about a configuration, in sentences. Pure.
 #[must_use]
@@ -37,7 +32,8 @@ pub fn lint(config: &Config) -> Vec<String> {
         let preempts: BTreeSet<_> = members().map(|vrrp| format!("{:?}", vrrp.preempt)).collect();
         if preempts.len() > 1 {
             let name = &group.name;
-            warnings.push(format!("sync group {name}: its instances preempt differently, and the hastiest decides"));
+            warnings
+                .push(format!("sync group {name}: its instances preempt differently, and the most patient decides"));
         }
     }
     warnings
@@ -46,12 +42,6 @@ pub fn lint(config: &Config) -> Vec<String> {
 fn of_vrrp(instance: &Instance, vrrp: &Vrrp) -> Vec<String> {
     let name = &instance.name;
     let mut warnings = Vec::new();
-    if instance.family() == Family::V6 && instance.addresses.len() > IPV6_IN_ONE_PACKET {
-        warnings.push(format!(
-            "instance {name}: {} IPv6 addresses do not fit one packet of 1500 bytes; consider unadvertised-addresses",
-            instance.addresses.len()
-        ));
-    }
     if instance.lease == LeaseSetting::Off && !vrrp.priority.is_owner() {
         let why = "if vipd is killed or hangs, this host goes on answering while a peer takes over";
         warnings.push(format!("instance {name}: without a lease, {why}"));

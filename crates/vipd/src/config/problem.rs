@@ -17,6 +17,8 @@ pub struct Problem {
     pub key: String,
     /// What was found and what was expected.
     pub message: String,
+    /// The line of what it clashes with, if it is right by itself.
+    pub earlier: Option<usize>,
     /// What to do about it, when we know.
     pub hint: Option<String>,
     #[serde(skip)]
@@ -50,10 +52,11 @@ impl Problem {
     }
 
     fn show(&self, file: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, column, key, message, hint, excerpt, caret } = self;
+        let Self { line, column, key, message, earlier, hint, excerpt, caret } = self;
         let colon = if key.is_empty() { "" } else { ": " };
         let gutter = " ".repeat(line.to_string().len());
-        writeln!(f, "{file}:{line}:{column}: {key}{colon}{message}")?;
+        let earlier = earlier.map_or_else(String::new, |line| format!(" (line {line})"));
+        writeln!(f, "{file}:{line}:{column}: {key}{colon}{message}{earlier}")?;
         writeln!(f, "{gutter} |")?;
         writeln!(f, "{line} | {excerpt}")?;
         let (before, marked) = (" ".repeat(caret.start), "^".repeat(caret.len().max(1)));
@@ -63,6 +66,14 @@ impl Problem {
             None => Ok(()),
         }
     }
+}
+
+/// What may be said besides what is wrong.
+#[derive(Debug, Default)]
+pub(super) struct More {
+    /// Where that is with which it clashes.
+    pub(super) earlier: Option<Range<usize>>,
+    pub(super) hint: Option<String>,
 }
 
 /// The problems of one text while it is being read.
@@ -77,7 +88,8 @@ impl<'t> Problems<'t> {
         Self { text, found: RefCell::new(Vec::new()) }
     }
 
-    pub(super) fn report(&self, span: Range<usize>, key: String, message: String, hint: Option<String>) {
+    pub(super) fn report(&self, span: Range<usize>, key: String, message: String, more: More) {
+        let More { earlier, hint } = more;
         let start = floor(self.text, span.start);
         let before = &self.text[..start];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -91,6 +103,7 @@ impl<'t> Problems<'t> {
             column: column + 1,
             key,
             message: message.lines().collect::<Vec<_>>().join(" "),
+            earlier: earlier.map(|span| self.line_at(span.start)),
             hint,
             excerpt,
             caret,

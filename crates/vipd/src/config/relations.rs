@@ -49,9 +49,9 @@ fn once<'d, 'a: 'd>(what: &str, named: impl Iterator<Item = (&'d Section<'a>, Op
     for (section, name) in named {
         let Some(name) = name else { continue };
         if let Some(earlier) = seen.insert(name.get_ref(), name.span()) {
-            let earlier = section.line_of(earlier);
-            let message = format!("found \"{}\", the name of the {what} on line {earlier} already", name.get_ref());
-            section.report(name.span(), "name", message);
+            let message =
+                format!("found \"{}\", expected a name of its own: another {what} has it already", name.get_ref());
+            section.report_clash(name.span(), "name", message, earlier);
         }
     }
 }
@@ -71,13 +71,13 @@ fn virtual_routers_once(instances: &[InstanceDraft<'_>]) {
         if let Some((other, _)) = seen.iter().find(|other| same(other)) {
             let family = if family == Family::V4 { "IPv4" } else { "IPv6" };
             let message = format!(
-                "found {}, which on {} ({family}) is {} already (line {}); expected a number of its own",
+                "found {}, expected a number of its own: on {} ({family}) it is {} already",
                 vrid.get_ref(),
                 interface.get_ref(),
                 other.section.title(),
-                other.vrid.as_ref().map_or(0, |vrid| draft.section.line_of(vrid.span())),
             );
-            draft.section.report(vrid.span(), "virtual-router-id", message);
+            let earlier = other.vrid.as_ref().map_or_else(|| other.section.span(), At::span);
+            draft.section.report_clash(vrid.span(), "virtual-router-id", message, earlier);
         } else {
             seen.push((draft, family));
         }
@@ -107,9 +107,8 @@ fn addresses_once(instances: &[InstanceDraft<'_>]) {
                 }
                 Entry::Occupied(taken) => {
                     let (owner, earlier) = taken.get().clone();
-                    let earlier = draft.section.line_of(earlier);
-                    let message = format!("found {ip}, which {owner} has already (line {earlier}); expected it once");
-                    draft.section.report(address.span(), key, message);
+                    let message = format!("found {ip}, expected it once: {owner} has it already");
+                    draft.section.report_clash(address.span(), key, message, earlier);
                 }
             }
         }

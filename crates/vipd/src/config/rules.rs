@@ -5,20 +5,20 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use vrrp::{AdverInterval, Family, Preempt, Priority, Version};
 
-use super::Config;
 use super::draft::{CheckDraft, Document, InstanceDraft, ModeName, UnicastDraft};
 use super::instance::{Effect, Instance, LeaseSetting, Mode, OnConflict, PeerSet, Tracked, Unicast, Vrrp};
 use super::name::{InterfaceName, Name};
 use super::relations;
 use super::section::At;
 use super::service::{Check, SyncGroup};
+use super::{Config, MayRunAs};
 use crate::lease::Enforcement;
 
 /// The configuration; `None` if something was reported that leaves a hole in it.
-pub(super) fn config(document: &Document<'_>) -> Option<Config> {
+pub(super) fn config(document: &Document<'_>, may_run_as: MayRunAs) -> Option<Config> {
     relations::check(document);
     let instances: Vec<_> = document.instances.iter().map(|draft| instance(draft, document)).collect();
-    let checks: Vec<_> = document.checks.iter().map(check).collect();
+    let checks: Vec<_> = document.checks.iter().map(|draft| check(draft, may_run_as)).collect();
     let groups = document.sync_groups.iter().map(|group| {
         let name = group.name.as_ref()?.get_ref().clone();
         let instances = group.instances.as_ref()?.get_ref().iter().map(|name| name.get_ref().clone()).collect();
@@ -38,7 +38,14 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     })
 }
 
-fn check(draft: &CheckDraft<'_>) -> Option<Check> {
+fn check(draft: &CheckDraft<'_>, may_run_as: MayRunAs) -> Option<Check> {
+    if let Some(user) = &draft.user
+        && let Err(why) = may_run_as(user.get_ref())
+    {
+        let message = format!("found {:?}, expected a user that the check can be run as: {why}", user.get_ref());
+        let hint = "what vipd may do is settled when it starts: see `user` in docs/vipd-config.md, and restart it";
+        draft.section.report_with_hint(user.span(), "user", message, hint.to_owned());
+    }
     Some(Check {
         name: draft.name.as_ref()?.get_ref().clone(),
         command: draft.command.clone()?,
@@ -47,7 +54,7 @@ fn check(draft: &CheckDraft<'_>) -> Option<Check> {
         rise: draft.rise,
         fall: draft.fall,
         effect: draft.effect,
-        user: draft.user.clone(),
+        user: inner(&draft.user),
     })
 }
 
@@ -193,6 +200,7 @@ fn vrrp(draft: &InstanceDraft<'_>, document: &Document<'_>, family: Option<Famil
         startup_delay: inner(&draft.startup_delay).unwrap_or_default(),
         accept: inner(&draft.accept).unwrap_or(true),
         virtual_mac: inner(&draft.virtual_mac).unwrap_or(false),
+        in_sync_group: tracking.in_sync_group,
         peers: peers?,
         unadvertised: nets(&draft.unadvertised),
         interfaces: tracking.interfaces.iter().map(plain).collect(),
@@ -212,13 +220,23 @@ fn interval(draft: &InstanceDraft<'_>, version: Version) -> Option<AdverInterval
     }
 }
 
-/// What an advertisement can carry (RFC 9568 §5.2.5, §5.2.9).
+/// How many addresses an advertisement carries: as many as its count can say (RFC 9568 §5.2.5), and no more than a packet
+/// of 1500 bytes has room for, 40 of it IPv6's header and 8 its own: a fragment, or a longer frame, may not arrive.
+pub(crate) const fn carried(family: Family) -> usize {
+    match family {
+        Family::V4 => 255,
+        Family::V6 => (1500 - 40 - 8) / 16,
+    }
+}
+
+/// What an advertisement can carry, and what comes first (RFC 9568 §5.2.9).
 fn advertised(draft: &InstanceDraft<'_>, family: Option<Family>) {
     let Some(list) = &draft.addresses else { return };
     let (section, addresses) = (&draft.section, list.get_ref());
-    if addresses.len() > 255 {
+    let most = carried(family.unwrap_or(Family::V4));
+    if addresses.len() > most {
         let message =
-            format!("found {} addresses, expected at most 255: an advertisement carries no more", addresses.len());
+            format!("found {} addresses, expected at most {most}: an advertisement carries no more", addresses.len());
         let hint = "put the others into `unadvertised-addresses`; on every router of this instance alike";
         section.report_with_hint(list.span(), "addresses", message, hint.to_owned());
     }
@@ -291,6 +309,7 @@ fn unicast_peers(draft: &UnicastDraft<'_>, family: Option<Family>) -> Option<Uni
 }
 
 struct Tracking {
+    in_sync_group: bool,
     interfaces: Vec<At<Tracked<InterfaceName>>>,
     checks: Vec<At<Tracked<Name>>>,
 }
@@ -305,6 +324,7 @@ fn tracking(draft: &InstanceDraft<'_>, document: &Document<'_>) -> Tracking {
     let interfaces = draft.interfaces.iter().chain(groups_interfaces).flat_map(At::get_ref);
     let checks = draft.checks.iter().chain(groups_checks).flat_map(At::get_ref);
     Tracking {
+        in_sync_group: group.is_some(),
         interfaces: interfaces.map(|at| resolved(at, |_| Effect::Fault)).collect(),
         checks: checks.map(|at| resolved(at, |name| defaults.get(name).copied().unwrap_or(Effect::Fault))).collect(),
     }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::Problems;
+use super::problem::{More, Problems};
 use super::value;
 
 /// A value and where it stands.
@@ -133,19 +133,19 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The line of a place in the file.
-    pub(super) fn line_of(&self, span: Range<usize>) -> usize {
-        self.problems.line_at(span.start)
-    }
-
     /// Reports a problem with `key`, and what to do about it.
     pub(super) fn report_with_hint(&self, span: Range<usize>, key: &str, message: String, hint: String) {
-        self.problems.report(span, self.key(key), message, Some(hint));
+        self.problems.report(span, self.key(key), message, More { hint: Some(hint), earlier: None });
+    }
+
+    /// Reports that `key` clashes with what stands at `earlier`.
+    pub(super) fn report_clash(&self, span: Range<usize>, key: &str, message: String, earlier: Range<usize>) {
+        self.problems.report(span, self.key(key), message, More { earlier: Some(earlier), hint: None });
     }
 
     /// Reports a problem with `key`, or with the section itself if that is empty.
     pub(super) fn report(&self, span: Range<usize>, key: &str, message: String) {
-        self.problems.report(span, self.key(key), message, None);
+        self.problems.report(span, self.key(key), message, More::default());
     }
 
     fn key(&self, key: &str) -> String {

@@ -27,6 +27,16 @@ pub(super) struct Group {
     pub(super) members: Vec<String>,
 }
 
+/// The user of that name or number.
+///
+/// # Errors
+/// If there is none, or the file cannot be read.
+pub(super) fn user(user: &str) -> io::Result<User> {
+    let is = |one: &User| user.parse().map_or(one.name == user, |id: u32| one.uid == id);
+    let nobody = || io::Error::new(io::ErrorKind::NotFound, format!("there is no user {user}"));
+    users()?.into_iter().find(is).ok_or_else(nobody)
+}
+
 /// Every user of this host.
 ///
 /// # Errors

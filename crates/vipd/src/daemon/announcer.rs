@@ -5,6 +5,7 @@
 //!                           as they come                                        150 ms after the start  450 ms
 //! ```
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -42,20 +43,74 @@ struct Schedule {
     form: usize,
     /// Addresses that have gone out in this form.
     sent: usize,
-    /// Whether more addresses may come.
+    /// Whether no more addresses come.
     complete: bool,
+    /// Whether all of it is to be done once more.
+    again: bool,
+}
+
+impl Schedule {
+    const fn new(now: Instant) -> Self {
+        Self { started: now, next: now, round: 0, form: 0, sent: 0, complete: false, again: false }
+    }
+
+    const fn has_begun(&self) -> bool {
+        self.round > 0 || self.form > 0 || self.sent > 0
+    }
+
+    /// When the next burst of these is due.
+    fn deadline(&self, addresses: &[IpAddr]) -> Option<Instant> {
+        if self.sent < addresses.len() {
+            return Some(self.next);
+        }
+        if !self.complete || addresses.is_empty() {
+            return None;
+        }
+        if self.form + 1 < forms_of(addresses).len() {
+            return Some(self.next);
+        }
+        let round = ROUNDS.get(self.round + 1).map(|offset| self.next.max(self.started + *offset));
+        round.or_else(|| self.again.then_some(self.next))
+    }
+
+    fn is_over(&self, addresses: &[IpAddr]) -> bool {
+        self.complete && self.deadline(addresses).is_none()
+    }
+}
+
+fn forms_of(addresses: &[IpAddr]) -> &'static [Form] {
+    addresses.first().map_or(&[], |address| forms(*address))
 }
 
 impl Announcer {
-    /// Begins anew, with no address yet.
-    pub fn begin(&mut self, now: Instant) {
-        self.addresses.clear();
-        self.schedule = Some(Schedule { started: now, next: now, round: 0, form: 0, sent: 0, complete: false });
+    /// These are configured now, and may be announced. All are of one family. What has missed the beginning of what is
+    /// under way is announced in full after that.
+    pub fn placed(&mut self, now: Instant, addresses: impl IntoIterator<Item = IpAddr>) {
+        match &mut self.schedule {
+            Some(schedule) if !schedule.is_over(&self.addresses) => {
+                schedule.again |= schedule.round > 0 || schedule.form > 0;
+            }
+            Some(_) | None => {
+                self.addresses.clear();
+                self.schedule = Some(Schedule::new(now));
+            }
+        }
+        self.addresses.extend(addresses);
     }
 
-    /// These are configured now, and may be announced. All are of one family.
-    pub fn placed(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
-        self.addresses.extend(addresses);
+    /// All of these anew: at once, or after what is under way, which is never cut short.
+    pub fn announce(&mut self, now: Instant, addresses: impl IntoIterator<Item = IpAddr>) {
+        let begun = self.schedule.filter(|schedule| !schedule.is_over(&self.addresses) && schedule.has_begun());
+        let known: BTreeSet<_> =
+            if begun.is_some() { self.addresses.iter().copied().collect() } else { BTreeSet::new() };
+        if begun.is_none() {
+            self.cancel();
+        }
+        self.placed(now, addresses.into_iter().filter(|address| !known.contains(address)));
+        if let Some(schedule) = &mut self.schedule {
+            schedule.again |= begun.is_some();
+            schedule.complete = true;
+        }
     }
 
     /// No more will be placed: they may be repeated.
@@ -71,24 +126,10 @@ impl Announcer {
         self.schedule = None;
     }
 
-    fn forms(&self) -> &'static [Form] {
-        self.addresses.first().map_or(&[], |address| forms(*address))
-    }
-
     /// When the next burst is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let schedule = self.schedule?;
-        if schedule.sent < self.addresses.len() {
-            return Some(schedule.next);
-        }
-        if !schedule.complete || self.addresses.is_empty() {
-            return None;
-        }
-        if schedule.form + 1 < self.forms().len() {
-            return Some(schedule.next);
-        }
-        ROUNDS.get(schedule.round + 1).map(|offset| schedule.next.max(schedule.started + *offset))
+        self.schedule?.deadline(&self.addresses)
     }
 
     /// A burst that is due.
@@ -96,7 +137,7 @@ impl Announcer {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return None;
         }
-        let forms = self.forms();
+        let forms = forms_of(&self.addresses);
         let schedule = self.schedule.as_mut()?;
         if schedule.sent == self.addresses.len() {
             schedule.sent = 0;
@@ -104,6 +145,9 @@ impl Announcer {
             if schedule.form == forms.len() {
                 schedule.form = 0;
                 schedule.round += 1;
+            }
+            if schedule.round == ROUNDS.len() {
+                *schedule = Schedule { complete: true, ..Schedule::new(now) };
             }
         }
         let addresses: Vec<_> = self.addresses.iter().skip(schedule.sent).take(BURST).copied().collect();
@@ -136,9 +180,7 @@ mod tests {
     fn every_address_is_announced_once_before_any_is_repeated_in_any_form() {
         let start = Instant::now();
         let mut announcer = Announcer::default();
-        announcer.begin(start);
-        announcer.placed(addresses(4001));
-        announcer.complete();
+        announcer.announce(start, addresses(4001));
         let one = |burst: Burst| burst.addresses.into_iter().map(move |address| (burst.form, address));
         let all: Vec<_> = drain(&mut announcer).into_iter().flat_map(|(_, burst)| one(burst)).collect();
         assert_eq!(all.len(), 6 * 4001);
@@ -151,9 +193,7 @@ mod tests {
     fn an_ipv6_address_is_announced_in_one_form() {
         let start = Instant::now();
         let mut announcer = Announcer::default();
-        announcer.begin(start);
-        announcer.placed(["fd00::200".parse().unwrap()]);
-        announcer.complete();
+        announcer.announce(start, ["fd00::200".parse().unwrap()]);
         let at: Vec<_> = drain(&mut announcer).iter().map(|(at, burst)| (*at - start, burst.form)).collect();
         assert_eq!(at, ROUNDS.map(|offset| (offset, Form::Advertisement)));
     }
@@ -162,9 +202,7 @@ mod tests {
     fn full_bursts_are_spaced_and_rounds_keep_their_times() {
         let start = Instant::now();
         let mut announcer = Announcer::default();
-        announcer.begin(start);
-        announcer.placed(addresses(200));
-        announcer.complete();
+        announcer.announce(start, addresses(200));
         let at: Vec<_> = drain(&mut announcer).iter().map(|(at, burst)| (*at - start, burst.addresses.len())).collect();
         let round = |offset| [(offset, 128), (offset + GAP, 72), (offset + GAP, 128), (offset + GAP * 2, 72)];
         assert_eq!(at, [round(ROUNDS[0]), round(ROUNDS[1]), round(ROUNDS[2])].concat());
@@ -174,16 +212,50 @@ mod tests {
     fn what_is_not_configured_yet_is_neither_announced_nor_repeated() {
         let start = Instant::now();
         let mut announcer = Announcer::default();
-        announcer.begin(start);
+        announcer.placed(start, []);
         assert_eq!(announcer.deadline(), None);
-        announcer.placed(addresses(1));
+        announcer.placed(start, addresses(1));
         assert_eq!(announcer.take(start), Some(Burst { form: REQUEST, addresses: addresses(1) }));
         assert_eq!(announcer.deadline(), None, "another address may come, and comes first");
-        announcer.placed(addresses(2).into_iter().skip(1));
+        announcer.placed(start, addresses(2).into_iter().skip(1));
         assert_eq!(announcer.take(start), Some(Burst { form: REQUEST, addresses: addresses(2)[1..].to_vec() }));
         announcer.complete();
         assert_eq!(announcer.take(start), Some(Burst { form: REPLY, addresses: addresses(2) }));
         announcer.cancel();
         assert_eq!(announcer.deadline(), None);
+    }
+
+    #[test]
+    fn what_is_under_way_is_never_cut_short_and_what_came_late_is_announced_in_full() {
+        let start = Instant::now();
+        let mut announcer = Announcer::default();
+        announcer.announce(start, addresses(300));
+        let first = announcer.take(start).unwrap();
+        assert_eq!(first.addresses, addresses(300)[..BURST]);
+        // However often it is asked for.
+        for _ in 0..3 {
+            announcer.announce(start, addresses(301));
+        }
+        let all: Vec<_> = drain(&mut announcer).into_iter().map(|(_, burst)| burst).collect();
+        assert_eq!(all[0].addresses, addresses(300)[BURST..2 * BURST], "it goes on");
+        let said = |address: IpAddr, form| {
+            all.iter().filter(|burst| burst.form == form && burst.addresses.contains(&address)).count()
+        };
+        let [old, new] = [addresses(300)[299], addresses(301)[300]];
+        assert_eq!([said(old, REQUEST), said(old, REPLY)], [6, 6], "once more, and not three times");
+        assert_eq!([said(new, REQUEST), said(new, REPLY)], [6, 6]);
+    }
+
+    #[test]
+    fn what_is_placed_after_the_end_is_announced_alone_and_in_full() {
+        let start = Instant::now();
+        let mut announcer = Announcer::default();
+        announcer.announce(start, addresses(2));
+        drain(&mut announcer);
+        announcer.placed(start + ROUNDS[2] * 2, addresses(3).into_iter().skip(2));
+        announcer.complete();
+        let all: Vec<_> = drain(&mut announcer).into_iter().map(|(_, burst)| burst).collect();
+        let one = |form| Burst { form, addresses: addresses(3)[2..].to_vec() };
+        assert_eq!(all, [REQUEST, REPLY, REQUEST, REPLY, REQUEST, REPLY].map(one));
     }
 }

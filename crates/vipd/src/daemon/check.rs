@@ -85,9 +85,7 @@ async fn run(check: &Check) -> bool {
 /// Lets `user` run the command; a number is a user too.
 fn as_user(command: &mut Command, user: Option<&str>) -> io::Result<()> {
     let Some(user) = user else { return Ok(()) };
-    let is = |one: &account::User| user.parse().map_or(one.name == user, |id: u32| one.uid == id);
-    let found = account::users()?.into_iter().find(is);
-    let found = found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no user {user}")))?;
+    let found = account::user(user)?;
     command.uid(found.uid).gid(found.gid);
     Ok(())
 }
@@ -104,8 +102,10 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         // No id: it has ended and has been waited for.
-        if let Some(id) = self.0.id().and_then(|id| i32::try_from(id).ok()) {
-            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+        if let Some(id) = self.0.id().and_then(|id| i32::try_from(id).ok())
+            && let Err(error) = killpg(Pid::from_raw(id), Signal::SIGKILL)
+        {
+            tracing::warn!(pid = id, %error, "a command and what it started were not killed");
         }
     }
 }

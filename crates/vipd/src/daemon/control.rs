@@ -1,27 +1,31 @@
 //! The control socket: who may speak, and the lines that go to and fro. Deciding is the loop's.
 //!
-//! A client that is slow, silent or rude costs its own connection and nothing else.
+//! A client that is slow, silent or rude costs its own connection and nothing else. Whoever may not speak is told so before
+//! he has said anything, and has no connection; those that may have so many, and root has some that nobody else can take.
 
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::unistd::Uid;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 
 use super::account;
+use super::door;
 use super::event::Event;
 use super::protocol::{Answer, Request};
 use crate::config::{Control, Principal};
 
 /// The longest request.
 const LONGEST: u64 = 4096;
-/// How long a client may take to say what it wants.
+/// How long a client may take to say what it wants, and to take one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Connections of root and of the daemon's own user, and as many of all others that may speak.
+const CONNECTIONS: usize = 32;
 
 /// A request, and where its answer goes.
 pub struct Call {
@@ -50,39 +54,25 @@ impl Listener {
     /// Listens at `path`, and hands on what those that `control` allows ask for.
     ///
     /// # Errors
-    /// `AddrInUse` if another daemon listens there; else what the system says.
+    /// `AddrInUse` if another daemon listens there, `AlreadyExists` if something else is; else what the system says.
     pub fn open(path: &Path, control: &Control, calls: mpsc::Sender<Call>) -> io::Result<Self> {
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another vipd listens there"));
-        }
-        match std::fs::remove_file(path) {
-            Ok(()) => {}
+        match std::os::unix::net::UnixStream::connect(path) {
+            // One that is stopped, too: the kernel connects for it.
+            Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another vipd listens there")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+                    return Err(io::Error::new(io::ErrorKind::AlreadyExists, "what is there is no socket"));
+                }
+                std::fs::remove_file(path)?;
+            }
             Err(error) => return Err(error),
         }
         let listener = UnixListener::bind(path)?;
         // Whoever connects is asked who he is; the answer to a stranger says what to do.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
         let (allowed, current) = watch::channel(control.clone());
-        let task = tokio::spawn(async move {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => {
-                        let (calls, control) = (calls.clone(), current.borrow().clone());
-                        tokio::spawn(async move {
-                            if let Err(error) = serve(stream, &control, &calls).await {
-                                tracing::debug!(%error, "a client hung up");
-                            }
-                        });
-                    }
-                    // Too many open files: those who are connected finish first.
-                    Err(error) => {
-                        tracing::warn!(%error, "accept");
-                        tokio::task::yield_now().await;
-                    }
-                }
-            }
-        });
+        let task = tokio::spawn(listen(listener, current, calls));
         Ok(Self { path: path.to_owned(), task, allowed })
     }
 
@@ -99,19 +89,47 @@ impl Drop for Listener {
     }
 }
 
-async fn serve(stream: UnixStream, control: &Control, calls: &mpsc::Sender<Call>) -> io::Result<()> {
-    let who = stream.peer_cred()?;
+async fn listen(listener: UnixListener, current: watch::Receiver<Control>, calls: mpsc::Sender<Call>) {
+    let [owners, others] = [(); 2].map(|()| Arc::new(Semaphore::new(CONNECTIONS)));
+    loop {
+        let (stream, _) = door::next(|| listener.accept()).await;
+        let Ok(who) = stream.peer_cred() else { continue };
+        let slots = match may_speak(who.uid(), who.gid(), &current.borrow()) {
+            May::Always => &owners,
+            May::AsConfigured => &others,
+            May::Not => {
+                let hint = "ask root, or add the user to [control] users";
+                refuse(stream, format!("user {} may not control this vipd", who.uid()), hint);
+                continue;
+            }
+        };
+        let Ok(slot) = Arc::clone(slots).try_acquire_owned() else {
+            refuse(stream, format!("{CONNECTIONS} clients are connected already"), "end some of them");
+            continue;
+        };
+        let calls = calls.clone();
+        tokio::spawn(async move {
+            if let Err(error) = serve(stream, &calls).await {
+                tracing::debug!(%error, "a client hung up");
+            }
+            drop(slot);
+        });
+    }
+}
+
+/// Says why, and hangs up: the words fit into any socket, and whoever does not want them has none.
+fn refuse(stream: UnixStream, error: String, hint: &str) {
+    let answer = Answer::Refused { error, hint: Some(hint.to_owned()) };
+    let _ = stream.into_std().and_then(|mut stream| stream.write_all(&line(&answer)?));
+}
+
+async fn serve(stream: UnixStream, calls: &mpsc::Sender<Call>) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     let mut reader = BufReader::new(read.take(LONGEST));
     let read = tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await;
     if read.map_err(io::Error::from)?? == 0 {
         return Ok(());
-    }
-    if !is_allowed(&who, control) {
-        let error = format!("user {} may not control this vipd", who.uid());
-        let hint = Some("ask root, or add the user to [control] users".to_owned());
-        return write_line(&mut write, &Answer::Refused { error, hint }).await;
     }
     let request = match serde_json::from_str(&line) {
         Ok(request) => request,
@@ -147,31 +165,48 @@ async fn serve(stream: UnixStream, control: &Control, calls: &mpsc::Sender<Call>
 }
 
 async fn write_line(write: &mut (impl tokio::io::AsyncWrite + Unpin), answer: &Answer) -> io::Result<()> {
-    let mut line = serde_json::to_vec(answer)?;
-    line.push(b'\n');
-    write.write_all(&line).await
+    tokio::time::timeout(PATIENCE, write.write_all(&line(answer)?)).await?
 }
 
-/// Root, the daemon's own user, and those whom the configuration names.
-fn is_allowed(who: &UCred, control: &Control) -> bool {
-    let uid = Uid::from_raw(who.uid());
-    if uid.is_root() || uid == Uid::effective() {
-        return true;
+fn line(answer: &Answer) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(answer)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Whether somebody may speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum May {
+    /// Root, and the daemon's own user.
+    Always,
+    /// The configuration names him, or a group of his.
+    AsConfigured,
+    /// A stranger.
+    Not,
+}
+
+fn may_speak(uid: u32, gid: u32, control: &Control) -> May {
+    let owner = Uid::from_raw(uid);
+    if owner.is_root() || owner == Uid::effective() {
+        return May::Always;
+    }
+    if control.users.is_empty() && control.groups.is_empty() {
+        return May::Not;
     }
     // Files that cannot be read name nobody.
     let users = account::users().unwrap_or_default();
     let groups = account::groups().unwrap_or_default();
     let is_user = |principal: &Principal| match principal {
-        Principal::Id(id) => *id == who.uid(),
-        Principal::Name(name) => users.iter().any(|user| user.name == *name && user.uid == who.uid()),
+        Principal::Id(id) => *id == uid,
+        Principal::Name(name) => users.iter().any(|user| user.name == *name && user.uid == uid),
     };
     let is_member = |group: &account::Group| {
-        let named = |user: &account::User| user.uid == who.uid() && group.members.contains(&user.name);
-        group.gid == who.gid() || users.iter().any(named)
+        let named = |user: &account::User| user.uid == uid && group.members.contains(&user.name);
+        group.gid == gid || users.iter().any(named)
     };
     let is_group = |principal: &Principal| match principal {
-        Principal::Id(id) => *id == who.gid() || groups.iter().any(|group| group.gid == *id && is_member(group)),
+        Principal::Id(id) => *id == gid || groups.iter().any(|group| group.gid == *id && is_member(group)),
         Principal::Name(name) => groups.iter().any(|group| group.name == *name && is_member(group)),
     };
-    control.users.iter().any(is_user) || control.groups.iter().any(is_group)
+    if control.users.iter().any(is_user) || control.groups.iter().any(is_group) { May::AsConfigured } else { May::Not }
 }

@@ -5,9 +5,41 @@ use std::collections::BTreeMap;
 use vrrp::Priority;
 
 use super::check::Verdict;
+use super::effect::Input;
 use super::place;
 use crate::config::{Config, Effect, Instance, Name, Vrrp};
 use crate::kernel::Observed;
+use crate::raw;
+
+/// How a member of a sync group stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It cannot run.
+    Out,
+    /// It hears an Active router that it bears with.
+    Bearing,
+    /// It waits whether there is an Active router.
+    Waiting,
+    /// There is none that it bears with.
+    Ready,
+    /// It is Active.
+    Active,
+}
+
+/// What brings a sync group of these members together: what whom of them is to be told. Nobody becomes Active as long as one
+/// of them hears an Active router that it must bear with: that one would be robbed of its addresses.
+#[must_use]
+pub fn bring_together(members: &[Standing]) -> Option<(Standing, Input<'static>)> {
+    use Standing::{Active, Bearing, Out, Ready};
+    let any = |standing| members.contains(&standing);
+    if any(Active) && (any(Bearing) || any(Out)) {
+        Some((Active, Input::StepDown))
+    } else if any(Ready) && members.iter().all(|member| matches!(member, Ready | Active)) {
+        Some((Ready, Input::TakeOver))
+    } else {
+        None
+    }
+}
 
 /// What is down and must not be, and the priority after all weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,23 +50,51 @@ pub struct Dependencies {
     pub priority: Priority,
 }
 
+/// Which instance is the virtual router of a link, by link, VRID and family: the first of those that say so. Two of them would
+/// be one to every other host (RFC 9568 §5.2.3), and that an interface goes by two names only the host knows.
+pub type Routers = BTreeMap<(u32, u8, bool), Name>;
+
+/// The virtual routers of `config`.
+#[must_use]
+pub fn routers(config: &Config, observed: &Observed) -> Routers {
+    let mut routers = Routers::new();
+    for instance in config.instances.values() {
+        if let Some(key) = router(instance, observed) {
+            routers.entry(key).or_insert_with(|| instance.name.clone());
+        }
+    }
+    routers
+}
+
+fn router(instance: &Instance, observed: &Observed) -> Option<(u32, u8, bool)> {
+    let link = observed.link(instance.interface.as_str())?.index;
+    Some((link, instance.vrrp()?.vrid.get(), raw::is_v6(instance.family())))
+}
+
 /// What `instance`, which `holds` its addresses or not, depends on now.
 #[must_use]
 pub fn judge(
     instance: &Instance,
     vrrp: &Vrrp,
     config: &Config,
+    routers: &Routers,
     checks: &BTreeMap<Name, Verdict>,
     observed: &Observed,
     holds: bool,
 ) -> Dependencies {
-    let mut faults = own_faults(vrrp, checks, observed, holds);
+    let faults_of = |one: &Instance, vrrp: &Vrrp| {
+        let first = router(one, observed).and_then(|key| routers.get(&key)).filter(|first| **first != one.name);
+        let vrid = vrrp.vrid;
+        let taken = first.map(|first| format!("{first} is virtual router {vrid} on this interface already"));
+        taken.into_iter().chain(own_faults(vrrp, checks, observed, holds)).collect::<Vec<_>>()
+    };
+    let mut faults = faults_of(instance, vrrp);
     for member in fellows(instance, config) {
         let name = &member.name;
         if let Err(unready) = place::find(member, observed) {
             faults.push(format!("{name} of the sync group: {unready}"));
         }
-        let theirs = member.vrrp().map(|vrrp| own_faults(vrrp, checks, observed, holds)).unwrap_or_default();
+        let theirs = member.vrrp().map(|vrrp| faults_of(member, vrrp)).unwrap_or_default();
         faults.extend(theirs.into_iter().map(|fault| format!("{name} of the sync group: {fault}")));
     }
     let weights = weights(vrrp, checks, observed);
@@ -82,4 +142,31 @@ fn weights<'a>(
         Some((weight(at.effect)?, checks.get(&at.what).and_then(|verdict| verdict.up)?))
     });
     interfaces.chain(checks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Standing::{Active, Bearing, Out, Ready, Waiting};
+    use super::*;
+
+    #[test]
+    fn a_sync_group_becomes_active_when_all_of_it_can_and_steps_down_when_one_cannot() {
+        let (take, step) = (Some((Ready, "TakeOver")), Some((Active, "StepDown")));
+        for (members, told) in [
+            ([Ready, Ready, Ready], take),
+            ([Active, Ready, Active], take),
+            ([Ready, Ready, Waiting], None),
+            ([Ready, Ready, Bearing], None),
+            ([Ready, Ready, Out], None),
+            ([Active, Active, Active], None),
+            // It has begun anew, or has just been asked to step down.
+            ([Active, Active, Waiting], None),
+            ([Active, Ready, Bearing], step),
+            ([Active, Active, Out], step),
+            ([Out, Bearing, Waiting], None),
+        ] {
+            let found = bring_together(&members).map(|(whom, input)| (whom, format!("{input:?}")));
+            assert_eq!(found, told.map(|(whom, input)| (whom, input.to_owned())), "{members:?}");
+        }
+    }
 }

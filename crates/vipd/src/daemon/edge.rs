@@ -17,6 +17,7 @@ use vrrp::{AdvertPriority, Family};
 use super::announcer::Burst;
 use super::effect::{Effect, Input};
 use super::instance::Instance;
+use super::renewal;
 use crate::clock;
 use crate::config::Name;
 use crate::frame::{self, claim::Claim};
@@ -44,13 +45,15 @@ pub struct Edge {
     frame: Vec<u8>,
     /// The interfaces with virtual MAC addresses that we have made.
     bearers: Vec<Borne>,
-    /// The leases that may run.
-    leases: BTreeSet<NonZeroU32>,
+    /// The leases that may run, and until when they do.
+    leases: BTreeMap<NonZeroU32, Option<Instant>>,
     /// Leases that are to be renewed, all of them in one transaction.
     due: Vec<Lease>,
     /// The instances that they belong to, in the same order.
     whose: Vec<Name>,
     counters: Counters,
+    /// Instances whose last advertisement did not go out to everybody.
+    failing: BTreeSet<Name>,
 }
 
 /// What the edge has done.
@@ -64,6 +67,8 @@ pub struct Counters {
     pub announcements: u64,
     /// Packets for no virtual router of ours.
     pub strays: u64,
+    /// Packets whose IP header is wrong, so that nobody can say whose they are.
+    pub malformed: vrrp::Counters,
     /// Renewals of leases.
     pub renewals: u64,
 }
@@ -87,10 +92,11 @@ impl Edge {
             buffer: vec![0; raw::LONGEST].into(),
             frame: Vec::new(),
             bearers: Vec::new(),
-            leases: BTreeSet::new(),
+            leases: BTreeMap::new(),
             due: Vec::new(),
             whose: Vec::new(),
             counters: Counters::default(),
+            failing: BTreeSet::new(),
         };
         Ok((edge, missing))
     }
@@ -153,7 +159,7 @@ impl Edge {
                 }
             }
             Effect::Guard => self.guard(instance, back),
-            Effect::Advertise(priority) => self.advertise(instance, *priority, observed, back),
+            Effect::Advertise(priority) => back.extend(self.advertise(instance, *priority, observed)),
             Effect::Bear(bearer) => {
                 self.bearers.retain(|other| other.bearer != *bearer);
                 let sibling = self.bearers.iter().find(|other| other.bearer.parent == bearer.parent);
@@ -219,25 +225,25 @@ impl Edge {
         self.wires.iter_mut().filter(|(link, _)| !watched(**link)).for_each(|(_, wire)| wire.deafen());
     }
 
-    /// Reads every VRRP packet that has come in; `take` is told interface, family and packet.
-    pub fn read_packets(&mut self, mut take: impl FnMut(u32, &vrrp::wire::Datagram<'_>)) {
-        for (&(link, _), socket) in &mut self.sockets {
-            loop {
-                let read = socket.receive(&mut self.buffer, |packet| match packet {
-                    Ok(datagram) => take(link, &datagram),
-                    Err(why) => tracing::debug!(link, %why, "discard"),
-                });
-                match read {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(error) => {
-                        // The interface went down or away; the monitor says so too.
-                        tracing::debug!(link, %error, "receive");
-                        break;
-                    }
+    /// Reads the VRRP packets that have come in; `take` is told interface, family and packet. True if more may have come meanwhile.
+    pub fn read_packets(&mut self, mut take: impl FnMut(u32, &vrrp::wire::Datagram<'_>)) -> bool {
+        let mut more = false;
+        let Self { sockets, buffer, counters, .. } = self;
+        for (&(link, _), socket) in sockets {
+            let read = socket.receive(buffer, |packet| match packet {
+                Ok(datagram) => take(link, &datagram),
+                Err(why) => {
+                    counters.malformed.count_discard(why);
+                    tracing::debug!(link, %why, "discard");
                 }
+            });
+            match read {
+                Ok(may_have_more) => more |= may_have_more,
+                // The interface went down or away; the monitor says so too.
+                Err(error) => tracing::debug!(link, %error, "receive"),
             }
         }
+        more
     }
 
     /// Reads what was said about addresses on the wires that are open; true if there may be more.
@@ -303,21 +309,22 @@ impl Edge {
         }
     }
 
-    /// The advertisement first, then the lease, to the term of that advertisement.
+    /// Sends an advertisement to every destination; what the instance must know of it, unless it was a resignation.
     fn advertise(
         &mut self,
         instance: &Instance,
         priority: AdvertPriority,
         observed: &Observed,
-        back: &mut Vec<Input<'static>>,
-    ) {
-        let Some(place) = instance.place() else { return };
+    ) -> Option<Input<'static>> {
+        let place = instance.place()?;
         if place.carrier.bearer.is_some()
             && let Err(error) = self.wire(instance, observed)
         {
             tracing::warn!(instance = %instance.config().name, %error, "cannot advertise from the virtual MAC address");
         }
-        let Some(socket) = self.sockets.get(&(place.link, raw::is_v6(instance.config().family()))) else { return };
+        let Some(socket) = self.sockets.get(&(place.link, raw::is_v6(instance.config().family()))) else {
+            return Some(Input::Unsent("there is no socket".to_owned()));
+        };
         let mut wire = self.wires.get_mut(&place.link).filter(|_| place.carrier.bearer.is_some());
         let (at, mut sent, mut failed) = (clock::now(), 0, None);
         let written = instance.advertisements(priority, &mut self.buffer, |endpoints, message| {
@@ -334,17 +341,19 @@ impl Edge {
             }
         });
         self.counters.advertisements += sent;
-        if let Some(error) = failed.or(written.err().map(|error| error.to_string())) {
+        let failed = failed.or(written.err().map(|error| error.to_string()));
+        let name = &instance.config().name;
+        if let Some(error) = &failed {
             self.counters.unsent += 1;
-            tracing::warn!(instance = %instance.config().name, %error, "an advertisement was not sent");
-        }
-        // With nobody told there is nothing to renew the lease by: it lapses, and a peer takes over.
-        if sent > 0 && priority != AdvertPriority::Resigning {
-            back.push(Input::Sent(at));
-            if instance.holds() {
-                self.renew(instance, Some(at));
+            // One of several peers may be out of reach for ever.
+            if self.failing.insert(name.clone()) {
+                tracing::warn!(instance = %name, %error, "an advertisement was not sent; said when it begins");
             }
+        } else {
+            self.failing.remove(name);
         }
+        let told = if sent > 0 { Input::Sent(at) } else { Input::Unsent(failed.unwrap_or_default()) };
+        (priority != AdvertPriority::Resigning).then_some(told)
     }
 
     /// Renews one lease before its addresses come under its guard, so that there is no gap between two guards.
@@ -352,9 +361,10 @@ impl Edge {
         let now = clock::now();
         let term = instance.plan().and_then(|plan| plan.term(instance.anchor(now).unwrap_or(now)));
         let (Some(dead_man), Some(term)) = (&mut self.dead_man, term) else { return };
-        self.leases.insert(instance.lease().0);
-        if let Err(error) = dead_man.renew(&[Lease { id: instance.lease(), term }], clock::now) {
-            back.push(Input::LeaseLost(error.to_string()));
+        let until = self.leases.entry(instance.lease().0).or_default();
+        match dead_man.renew(&[Lease { id: instance.lease(), term }], clock::now) {
+            Ok(_) => *until = Some(term.until),
+            Err(error) => back.push(Input::LeaseLost(error.to_string())),
         }
     }
 
@@ -388,7 +398,7 @@ impl Edge {
     fn renew(&mut self, instance: &Instance, anchor: Option<Instant>) {
         let (Some(plan), Some(anchor), true) = (instance.plan(), anchor, self.dead_man.is_some()) else { return };
         let Some(term) = plan.term(anchor) else { return };
-        self.leases.insert(instance.lease().0);
+        self.leases.entry(instance.lease().0).or_default();
         self.due.push(Lease { id: instance.lease(), term });
         self.whose.push(instance.config().name.clone());
     }
@@ -397,24 +407,21 @@ impl Edge {
     pub fn renew_due(&mut self, back: &mut Vec<(Name, Input<'static>)>) {
         let Some(dead_man) = self.dead_man.as_mut().filter(|_| !self.due.is_empty()) else { return };
         self.counters.renewals += self.due.len() as u64;
-        let (why, only_over) = match dead_man.renew(&self.due, clock::now) {
-            Ok(renewal) => {
-                if renewal.reinstalled {
-                    tracing::warn!("somebody removed vipd's nftables; they were made anew");
-                }
-                ((renewal.too_late > 0).then(|| "the renewal came too late".to_owned()), true)
+        let result = dead_man.renew(&self.due, clock::now);
+        let now = clock::now();
+        for (lease, name) in self.due.iter().zip(&self.whose) {
+            let Some(until) = self.leases.get_mut(&lease.id.0) else { continue };
+            match renewal::judge(result.as_ref().map(|_| ()), lease.term, *until, now) {
+                Ok(renewed) => *until = renewed,
+                Err(lost) => back.push((name.clone(), lost)),
             }
-            Err(error @ LeaseError::Stalled { .. }) => (Some(error.to_string()), false),
-            // The next advertisement tries again; if that fails too, the lease lapses.
-            Err(error) => {
-                tracing::warn!(%error, "leases were not renewed");
-                (None, false)
+        }
+        match result {
+            Ok(renewal) if renewal.reinstalled => {
+                tracing::warn!("somebody removed vipd's nftables; they were made anew");
             }
-        };
-        if let Some(why) = why {
-            let now = clock::now();
-            let lost = self.due.iter().zip(&self.whose).filter(|(lease, _)| !only_over || lease.term.until <= now);
-            back.extend(lost.map(|(_, name)| (name.clone(), Input::LeaseLost(why.clone()))));
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "leases were not renewed"),
         }
         self.due.clear();
         self.whose.clear();
@@ -425,6 +432,9 @@ impl Edge {
         while let Some(at) = self.due.iter().position(|lease| lease.id == instance.lease()) {
             self.due.remove(at);
             self.whose.remove(at);
+        }
+        if let Some(until) = self.leases.get_mut(&instance.lease().0) {
+            *until = None;
         }
         let silenced = match &mut self.dead_man {
             Some(dead_man) if !instance.leased().is_empty() => dead_man.silence(&[instance.lease()]),
@@ -457,12 +467,13 @@ impl Edge {
                 holder::Effect::Announce(_) => {}
             }
         }
+        let mut not_added = Vec::new();
         for (request, error) in self.change(&requests, observed) {
             match request {
                 Request::Add { net, link, .. } => {
                     let dev = instance.place().map(|place| place.carrier.dev.clone()).unwrap_or_default();
                     let vip = Vip { net, link, dev };
-                    back.push(Input::AddressRefused(vip, error.to_string()));
+                    not_added.push((vip, error.to_string()));
                 }
                 Request::Remove { net, .. } => {
                     tracing::error!(instance = %instance.config().name, %net, %error, "an address was not removed");
@@ -472,6 +483,7 @@ impl Edge {
                 }
             }
         }
+        back.push(Input::Changed(not_added));
     }
 
     fn addition(instance: &Instance, vip: &Vip) -> Request {
@@ -485,13 +497,15 @@ impl Edge {
     /// Makes changes, and brings the view of the host up to date with those that were made.
     fn change(&mut self, requests: &[Request], observed: &mut Observed) -> Vec<(Request, io::Error)> {
         let mut refused: Vec<(usize, io::Error)> = Vec::new();
-        if let Err(error) = self.changes.carry_out(requests, |at, error| refused.push((at, error))) {
-            tracing::error!(%error, "rtnetlink");
-        }
+        // None is sure to have been done then; what may have been added counts as placed, so that it is removed some time.
+        let unsure = self.changes.carry_out(requests, |at, error| refused.push((at, error))).err();
         let mut failures = Vec::new();
         let mut refused = refused.into_iter().peekable();
         for (at, request) in requests.iter().enumerate() {
             let error = refused.next_if(|(refused, _)| *refused == at).map(|(_, error)| error);
+            if let (None, Some(unsure)) = (&error, &unsure) {
+                failures.push((*request, io::Error::new(unsure.kind(), unsure.to_string())));
+            }
             match (request, error) {
                 // Gone is gone, whoever did it, and however the interface went.
                 (Request::Remove { net, link }, Some(error)) if kernel::is_gone(&error) => {
@@ -512,8 +526,8 @@ impl Edge {
                         valid_for: lifetimes.map(|lifetimes| Duration::from_secs(u64::from(lifetimes.valid))),
                     }));
                 }
-                (Request::Remove { net, link }, None) => self.note_gone(*net, *link, observed),
-                (Request::Promote { .. }, None) => {}
+                (Request::Remove { net, link }, None) if unsure.is_none() => self.note_gone(*net, *link, observed),
+                (Request::Remove { .. } | Request::Promote { .. }, None) => {}
             }
         }
         failures
@@ -557,7 +571,7 @@ impl Drop for Edge {
     fn drop(&mut self) {
         let placed: Vec<_> = std::mem::take(&mut self.placed).into_iter().collect();
         if let Some(dead_man) = &mut self.dead_man {
-            let leases: Vec<_> = self.leases.iter().copied().map(LeaseId).collect();
+            let leases: Vec<_> = self.leases.keys().copied().map(LeaseId).collect();
             // If it fails, the leases lapse by themselves.
             let _ = dead_man.silence(&leases);
         }

@@ -35,14 +35,16 @@ pub enum Input<'a> {
     Timer,
     /// Somebody wants something of it.
     Command(Ticket, Command),
-    /// Another member of its sync group became Active.
+    /// All of its sync group can become Active.
     TakeOver,
-    /// Another member of its sync group is no longer Active.
+    /// Another member of its sync group cannot be Active, or is so no longer.
     StepDown,
-    /// An advertisement of the virtual router was sent at that time.
+    /// An advertisement of the virtual router was sent at that time, to some peer at least.
     Sent(Instant),
-    /// The kernel would not let it add an address.
-    AddressRefused(Vip, String),
+    /// An advertisement of the virtual router could not be sent to anybody, and why.
+    Unsent(String),
+    /// What it wanted changed has been tried; the kernel would not let it add these, each for a reason.
+    Changed(Vec<(Vip, String)>),
     /// It cannot hear its peers.
     Deaf(String),
     /// The kernel has let go of its addresses, because they were not renewed in time.
@@ -86,7 +88,7 @@ pub enum Effect {
     Listen,
     /// Have the kernel drop everything for its addresses unless they are renewed.
     Guard,
-    /// Send an advertisement, now; if it is one of an Active router that holds, renew the lease with its term.
+    /// Send an advertisement, now.
     Advertise(AdvertPriority),
     /// Renew the lease at once, from now or from the last advertisement on: addresses that are there come under its guard.
     Adopt,
@@ -114,4 +116,27 @@ pub enum Effect {
     Report(What),
     /// Answer a command.
     Answer(Ticket, Result<String, Refusal>),
+}
+
+impl Effect {
+    /// Whether it is still to be done after the instance has stepped back instead of what it had begun.
+    #[must_use]
+    pub const fn outlasts_a_step_back(&self) -> bool {
+        match self {
+            Self::Silence | Self::Retire(_) | Self::Answer(..) => true,
+            Self::Listen
+            | Self::Guard
+            | Self::Advertise(_)
+            | Self::Adopt
+            | Self::Renew
+            | Self::Bear(_)
+            | Self::Carry(_)
+            | Self::Change(_)
+            | Self::Prolong(_)
+            | Self::Announce(_)
+            | Self::ListenFor(_)
+            | Self::Send(_)
+            | Self::Report(_) => false,
+        }
+    }
 }

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::config::LoadError;
 use crate::kernel::capability::Capability;
+use crate::lease::Missing;
 
 /// Why the daemon cannot run, or could not go on.
 #[derive(Debug, Error)]
@@ -26,6 +27,9 @@ pub enum DaemonError {
         /// Its answer.
         source: io::Error,
     },
+    /// Another daemon is at work in this network namespace, with another control socket.
+    #[error("another vipd runs here: {0}")]
+    Another(Missing),
     /// What a dead daemon left could not be removed.
     #[error("addresses that an earlier vipd left could not be removed: {0}")]
     Sweep(String),
@@ -48,7 +52,7 @@ impl DaemonError {
     pub const fn exit(&self) -> Exit {
         match self {
             Self::Config(_) => Exit::Usage,
-            Self::MissingCapability(_) | Self::Socket { .. } => Exit::Refused,
+            Self::MissingCapability(_) | Self::Another(_) | Self::Socket { .. } => Exit::Refused,
             Self::Kernel { .. } | Self::Sweep(_) | Self::Privilege(_) => Exit::Failed,
         }
     }
@@ -61,8 +65,9 @@ impl DaemonError {
                 Some(format!("run as root, or give the service AmbientCapabilities={capability}"))
             }
             Self::Socket { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-                Some("stop the other vipd, or give this one another --socket".to_owned())
+                Some("stop the other vipd; or vipd reload, if it was to read its configuration again".to_owned())
             }
+            Self::Another(taken) => Some(taken.hint().to_owned()),
             Self::Socket { path, source } if source.kind() == io::ErrorKind::NotFound => {
                 path.parent().map(|directory| format!("mkdir {}, or name another with --socket", directory.display()))
             }

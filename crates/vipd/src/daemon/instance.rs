@@ -15,12 +15,16 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use pnet::util::MacAddr;
-use vrrp::{Action, Actions, Counters, Priority, Router, Settings, Shutdown, StateName, StepDown, VirtualRouter};
+use vrrp::{
+    Action, Actions, AdvertPriority, Counters, Discard, Notice, Priority, Router, Settings, Shutdown, StateName,
+    StepDown, VirtualRouter,
+};
 
 use super::announcer::Announcer;
+use super::depend::Standing;
 use super::effect::{Command, Effect, Input, Refusal, Ticket};
 use super::event::What;
-use super::limiter::Limiter;
+use super::limiter::{Hush, Limiter};
 use super::managed::{Held, Managed, Probing};
 use super::place::{self, Place, Unready};
 use crate::config::{self, Mode, OnConflict, Vrrp};
@@ -39,6 +43,12 @@ mod surroundings;
 const CHUNK: usize = 128;
 /// How often another host's claim leads to an event and an announcement.
 const DEFENCE: Duration = Duration::from_secs(1);
+/// How often the log is told of packets that have the same thing wrong with them (RFC 9568 §7.1).
+const SAID: Duration = Duration::from_secs(60);
+/// How many times that doubles while no advertisement can be sent: to half a minute.
+const DOUBLINGS: u32 = 5;
+/// How long whoever hands over waits for a peer to take over: less than `vipd handover` waits for its answer.
+const HANDOVER: Duration = Duration::from_secs(10);
 /// How soon a socket that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -47,6 +57,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct Instance {
     config: config::Instance,
     plan: Option<LeasePlan>,
+    /// The plan that the last advertisement goes with, from a reload to the next advertisement.
+    promised: Option<LeasePlan>,
     /// What the dead-man switch knows its addresses by.
     lease: LeaseId,
     /// Time 0 of the router's clock.
@@ -57,8 +69,9 @@ pub struct Instance {
     brain: Brain,
     /// What is down and must not be.
     faults: Vec<String>,
-    /// Why it cannot hear its peers, and when to try again.
-    deaf: Option<(String, Instant)>,
+    deaf: Option<Deaf>,
+    /// How often it has stepped back since an advertisement could be sent.
+    unheard: u32,
     /// Reported when it changes.
     waiting_for: Option<String>,
     /// Its addresses at its place.
@@ -73,15 +86,32 @@ pub struct Instance {
     adopts: bool,
     /// What of the holder's work is left.
     work: VecDeque<holder::Effect>,
+    /// What is being done: for each piece the addresses that it adds.
+    placing: VecDeque<Vec<IpAddr>>,
     /// When the addresses get their whole lifetime again, and from which on.
     prolong: Option<(Instant, usize)>,
     announcer: Announcer,
     restores: Limiter,
     defence: Limiter,
-    /// When the last advertisement went out.
+    /// Who waits for what comes of a handover, and until when at most.
+    handing: Option<(Ticket, Instant)>,
+    /// When the last advertisement went out, since it has held.
     anchor: Option<Instant>,
     counters: Counters,
+    /// What was said lately about packets that were discarded, and about others.
+    discarded: Hush<{ Discard::ALL.len() }>,
+    noticed: Hush<{ Notice::ALL.len() }>,
     since: Instant,
+}
+
+/// It cannot hear its peers, or speak to them.
+#[derive(Clone, Debug)]
+struct Deaf {
+    why: String,
+    /// When to try again.
+    again: Instant,
+    /// What it lacked has been asked for again. Unless it is refused again, it begins with the next turn.
+    asked: bool,
 }
 
 /// Who decides.
@@ -125,6 +155,7 @@ impl Instance {
             moves: 0,
             faults: Vec::new(),
             deaf: None,
+            unheard: 0,
             waiting_for: None,
             vips: Vec::new(),
             leased: Vec::new(),
@@ -133,14 +164,19 @@ impl Instance {
             held: false,
             adopts: false,
             work: VecDeque::new(),
+            placing: VecDeque::new(),
             prolong: None,
             announcer: Announcer::default(),
+            handing: None,
             anchor: None,
             counters: Counters::ZERO,
+            discarded: Hush::new(SAID),
+            noticed: Hush::new(SAID),
             since: now,
             origin: now,
             config,
             plan,
+            promised: None,
             lease,
             brain,
         }
@@ -166,7 +202,7 @@ impl Instance {
 
     /// Takes one input, and puts what is to be done into `out`, in order.
     pub fn handle(&mut self, now: Instant, observed: &Observed, input: Input<'_>, out: &mut Vec<Effect>) {
-        if !matches!(input, Input::Sent(_)) {
+        if !matches!(input, Input::Sent(_) | Input::Unsent(_) | Input::Changed(_)) {
             self.notice_stall(now, observed, out);
         }
         match input {
@@ -178,16 +214,12 @@ impl Instance {
             Input::Timer => self.tick(now, observed, out),
             Input::Command(ticket, command) => self.obey(now, observed, ticket, command, out),
             Input::TakeOver => self.ask_router(now, observed, vrrp::Input::TakeOver, out),
-            Input::StepDown => self.ask_router(now, observed, vrrp::Input::StepDown(StepDown::SyncGroup), out),
-            Input::Sent(at) => self.anchor = Some(at),
-            Input::AddressRefused(vip, error) => {
-                if self.held {
-                    out.push(Effect::Report(What::AddressLost { addresses: vec![vip.net], reason: error.clone() }));
-                    self.give_up(now, observed, StepDown::AddressLost, &error, out);
-                }
-            }
+            Input::StepDown => self.step_down(now, observed, StepDown::SyncGroup, out),
+            Input::Sent(at) => self.sent(at, out),
+            Input::Unsent(why) => self.not_sent(now, observed, &why, out),
+            Input::Changed(refused) => self.changed(now, observed, &refused, out),
             Input::Deaf(why) => {
-                self.deaf = Some((why, now + RETRY));
+                self.deaf = Some(Deaf { why, again: now + RETRY, asked: false });
                 self.govern(now, observed, out);
             }
             Input::LeaseLost(why) => {
@@ -196,6 +228,7 @@ impl Instance {
             }
             Input::Stop => self.stop(now, observed, out),
         }
+        self.follow_handover(now, out);
     }
 
     /// When to call [`handle`](Self::handle) with [`Input::Timer`].
@@ -206,9 +239,10 @@ impl Instance {
             Brain::Managed(managed) => managed.deadline(),
         };
         let work = (!self.work.is_empty()).then_some(now);
-        let deaf = self.deaf.as_ref().map(|(_, again)| *again);
+        let deaf = self.deaf.as_ref().map(|deaf| deaf.again);
         let prolong = self.prolong.map(|(at, _)| at).filter(|_| self.work.is_empty());
-        [brain, work, deaf, prolong, self.announcer.deadline()].into_iter().flatten().min()
+        let handing = self.handing.map(|(_, until)| until);
+        [brain, work, deaf, prolong, handing, self.announcer.deadline()].into_iter().flatten().min()
     }
 
     /// Whether nothing is left to do after [`Input::Stop`].
@@ -247,7 +281,12 @@ impl Instance {
         &self.vips
     }
 
-    /// The same as the lease knows them; empty without a lease.
+    /// Those that are to be there.
+    pub fn holding(&self) -> impl Iterator<Item = &Vip> {
+        self.vips.iter().filter(|vip| self.held && self.holder.holds(vip))
+    }
+
+    /// All its addresses as the lease knows them; empty without a lease.
     #[must_use]
     pub fn leased(&self) -> &[Leased] {
         if self.plan.is_some() { &self.leased } else { &[] }
@@ -268,10 +307,12 @@ impl Instance {
         }
     }
 
-    /// What the kernel enforces.
+    /// What the kernel is to enforce: no more than the peers have been told to wait.
     #[must_use]
-    pub const fn plan(&self) -> Option<&LeasePlan> {
-        self.plan.as_ref()
+    pub fn plan(&self) -> Option<&LeasePlan> {
+        let plan = self.plan.as_ref()?;
+        let promised = self.promised.as_ref().filter(|promised| promised.silent_within < plan.silent_within);
+        Some(promised.unwrap_or(plan))
     }
 
     /// Whether the addresses are to be there.
@@ -305,16 +346,32 @@ impl Instance {
         }
     }
 
+    /// How it stands in its sync group.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let Brain::Elected(elected) = &self.brain else { return Standing::Out };
+        match elected.router.state() {
+            vrrp::State::Initialize => Standing::Out,
+            vrrp::State::Active(_) => Standing::Active,
+            vrrp::State::Backup(backup) if backup.ready => Standing::Ready,
+            vrrp::State::Backup(backup) => match backup.heard.map(|heard| heard.priority) {
+                Some(AdvertPriority::Holding(_)) => Standing::Bearing,
+                Some(AdvertPriority::Resigning) | None => Standing::Waiting,
+            },
+        }
+    }
+
     /// Since when.
     #[must_use]
     pub const fn since(&self) -> Instant {
         self.since
     }
 
-    /// What it waits for, if it cannot run.
+    /// What it waits for, if it cannot run, or not alone.
     #[must_use]
     pub fn waiting_for(&self) -> Option<&str> {
-        self.waiting_for.as_deref()
+        let together = "another member of the sync group hears an Active router, or cannot run";
+        self.waiting_for.as_deref().or((self.standing() == Standing::Ready).then_some(together))
     }
 
     /// Its priority after all weights; a managed instance has none.
@@ -340,13 +397,15 @@ impl Instance {
 
     /// Another host says that an address is its own.
     fn meet(&mut self, now: Instant, observed: &Observed, claim: Claim, out: &mut Vec<Effect>) {
-        if let Brain::Managed(Managed::Probing(probing)) = &mut self.brain {
+        if let Brain::Managed(managed) = &mut self.brain
+            && let Some(probing) = managed.probing()
+        {
             probing.hear(claim);
             self.tick(now, observed, out);
         }
-        let ours = self.vips.iter().any(|vip| vip.net.addr() == claim.address);
+        let ours = self.holding().any(|vip| vip.net.addr() == claim.address);
         // The kernel answers a probe, and that settles it.
-        if !self.held || !ours || claim.manner == Manner::Probing || is_own(claim.mac, observed, self.virtual_mac()) {
+        if !ours || claim.manner == Manner::Probing || is_own(claim.mac, observed, self.virtual_mac()) {
             return;
         }
         if !self.defence.admit(now) {
@@ -359,9 +418,8 @@ impl Instance {
         }));
         match self.config.on_conflict {
             OnConflict::Defend => {
-                self.announcer.begin(now);
-                self.announcer.placed([claim.address]);
-                self.announcer.complete();
+                // It may have announced more of them: one claim a second is answered, for all.
+                self.announce_all(now);
             }
             OnConflict::Release => {
                 let why = format!("{} is in use by {}", claim.address, claim.mac);
@@ -378,8 +436,15 @@ impl Instance {
     /// Lets go for good: an election goes on without us, an operator must decide anew.
     fn give_up(&mut self, now: Instant, observed: &Observed, why: StepDown, reason: &str, out: &mut Vec<Effect>) {
         match self.brain {
-            Brain::Elected(_) => self.ask_router(now, observed, vrrp::Input::StepDown(why), out),
+            Brain::Elected(_) => self.step_down(now, observed, why, out),
             Brain::Managed(_) => self.withdraw(now, observed, Managed::Released, reason, out),
+        }
+    }
+
+    /// Yields to a peer; not with an address that would go on answering beside it.
+    fn step_down(&mut self, now: Instant, observed: &Observed, why: StepDown, out: &mut Vec<Effect>) {
+        if self.stays(observed).is_none() {
+            self.ask_router(now, observed, vrrp::Input::StepDown(why), out);
         }
     }
 
@@ -427,9 +492,15 @@ impl Instance {
             Brain::Elected(_) => self.ask_router(now, observed, vrrp::Input::Timer, out),
             Brain::Managed(_) => self.tick_managed(now, observed, out),
         }
-        if self.deaf.as_ref().is_some_and(|(_, again)| *again <= now) {
-            self.deaf = None;
-            self.observe(now, observed, out);
+        if let Some(deaf) = self.deaf.as_mut().filter(|deaf| deaf.again <= now) {
+            if std::mem::replace(&mut deaf.asked, true) {
+                self.observe(now, observed, out);
+                self.deaf = None;
+                self.govern(now, observed, out);
+            } else {
+                // It still waits: as long as the answer is the same there is nothing to tell.
+                self.ask_again(observed, out);
+            }
         }
         self.do_work(out);
         self.prolong_some(now, out);

@@ -9,13 +9,14 @@
 //!     └───────────────────────── release ─────────────────────┘
 //! ```
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pnet::util::MacAddr;
 
 use super::effect::{Effect, Ticket};
 use crate::frame::claim::Claim;
 use crate::holder::Vip;
+use crate::lease::LeasePlan;
 use crate::probe::{DEFAULT_TIME, Next, Probe, Verdict};
 
 /// The state of a managed instance.
@@ -41,7 +42,7 @@ pub struct Probing {
 }
 
 /// Addresses that are held.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Held {
     /// When the lease is to be renewed; `None` without a lease.
     pub renew_at: Option<Instant>,
@@ -49,6 +50,19 @@ pub struct Held {
     pub believed_until: Option<Instant>,
     /// Who waits until all addresses are in place.
     pub ticket: Option<Ticket>,
+    /// Asks for addresses that came later.
+    pub asking: Option<Probing>,
+}
+
+impl Managed {
+    /// The probes that run, if any do.
+    pub fn probing(&mut self) -> Option<&mut Probing> {
+        match self {
+            Self::Probing(probing) => Some(probing),
+            Self::Held(held) => held.asking.as_mut(),
+            Self::Released | Self::Parked => None,
+        }
+    }
 }
 
 impl Probing {
@@ -101,13 +115,17 @@ impl Probing {
 }
 
 impl Held {
-    /// Held from `now` on, renewed every `renew_every`, believed for `silent_within`.
+    /// Held under a lease that is renewed `now`, if there is one.
     #[must_use]
-    pub fn new(now: Instant, lease: Option<(Duration, Duration)>, ticket: Option<Ticket>) -> Self {
-        Self {
-            renew_at: lease.map(|(renew_every, _)| now + renew_every),
-            believed_until: lease.map(|(_, silent_within)| now + silent_within),
-            ticket,
-        }
+    pub fn new(now: Instant, plan: Option<&LeasePlan>, ticket: Option<Ticket>) -> Self {
+        let mut held = Self { renew_at: None, believed_until: None, ticket, asking: None };
+        held.renew(now, plan);
+        held
+    }
+
+    /// The lease is renewed `now`.
+    pub fn renew(&mut self, now: Instant, plan: Option<&LeasePlan>) {
+        self.renew_at = plan.map(|plan| now + plan.renew_every);
+        self.believed_until = plan.map(|plan| now + plan.silent_within);
     }
 }

@@ -1,27 +1,40 @@
 //! `GET /metrics` in the text format of Prometheus, and `GET /healthz`: whether the loop turns.
 
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
 use bc_model::vip::{InstanceStatus, VipStatus};
-use tokio::sync::{mpsc, oneshot};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+use vrrp::Discard;
 
 use super::control::{Call, Reply};
+use super::door;
 use super::edge::Counters;
 use super::protocol::{Answer, Request};
 
 /// How long the loop may take to answer before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Connections at the same time; whoever else comes waits until one has ended.
+const CONNECTIONS: usize = 16;
+/// How long one may take, question and answer.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// The server; gone when dropped.
 pub struct Server {
+    listener: socket2::Socket,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -31,39 +44,63 @@ impl Server {
     /// # Errors
     /// What bind(2) and listen(2) say.
     pub fn open(listen: SocketAddr, calls: mpsc::Sender<Call>) -> io::Result<Self> {
-        let listener = std::net::TcpListener::bind(listen)?;
-        listener.set_nonblocking(true)?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        let routes = Router::new().route("/metrics", get(metrics)).route("/healthz", get(health)).with_state(calls);
+        let own = std::net::TcpListener::bind(listen)?;
+        own.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(own.try_clone()?)?;
         let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, routes).await {
-                tracing::warn!(%error, "metrics");
+            let slots = Arc::new(Semaphore::new(CONNECTIONS));
+            while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+                let (stream, _) = door::next(|| listener.accept()).await;
+                let calls = calls.clone();
+                tokio::spawn(async move {
+                    let served = timeout(LONGEST, serve(stream, &calls)).await;
+                    if !matches!(served, Ok(Ok(()))) {
+                        tracing::debug!(?served, "metrics");
+                    }
+                    drop(slot);
+                });
             }
         });
-        Ok(Self { task })
+        Ok(Self { listener: own.into(), task })
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
+        // The task ends with its next turn; its port is to be free for the next server now.
+        let _ = self.listener.shutdown(std::net::Shutdown::Both);
     }
 }
 
-async fn metrics(State(calls): State<mpsc::Sender<Call>>) -> impl IntoResponse {
-    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    match ask(&calls).await {
-        Some(text) => (StatusCode::OK, kind, text),
-        None => (StatusCode::SERVICE_UNAVAILABLE, kind, String::new()),
-    }
+/// One request and its answer.
+async fn serve(stream: TcpStream, calls: &mpsc::Sender<Call>) -> hyper::Result<()> {
+    let answer = service_fn(|request| async move { Ok::<_, Infallible>(answer(&request, calls).await) });
+    http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answer).await
 }
 
-async fn health(State(calls): State<mpsc::Sender<Call>>) -> impl IntoResponse {
-    match ask(&calls).await {
-        Some(_) => (StatusCode::OK, "ok\n"),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "the loop does not answer\n"),
-    }
+async fn answer(request: &hyper::Request<Incoming>, calls: &mpsc::Sender<Call>) -> Response<String> {
+    let get = matches!(*request.method(), Method::GET | Method::HEAD);
+    let (status, kind, text) = match request.uri().path() {
+        "/metrics" | "/healthz" if !get => (StatusCode::METHOD_NOT_ALLOWED, PLAIN, String::new()),
+        "/metrics" => match ask(calls).await {
+            Some(text) => (StatusCode::OK, METRICS, text),
+            None => (StatusCode::SERVICE_UNAVAILABLE, METRICS, String::new()),
+        },
+        "/healthz" => match ask(calls).await {
+            Some(_) => (StatusCode::OK, PLAIN, "ok\n".to_owned()),
+            None => (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "the loop does not answer\n".to_owned()),
+        },
+        _ => (StatusCode::NOT_FOUND, PLAIN, String::new()),
+    };
+    let mut response = Response::new(text);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
+
+const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 async fn ask(calls: &mpsc::Sender<Call>) -> Option<String> {
     let (reply, answer) = oneshot::channel();
@@ -74,7 +111,7 @@ async fn ask(calls: &mpsc::Sender<Call>) -> Option<String> {
             Reply::One(_) | Reply::Stream(..) => None,
         }
     };
-    tokio::time::timeout(PATIENCE, asked).await.ok().flatten()
+    timeout(PATIENCE, asked).await.ok().flatten()
 }
 
 /// The metrics as text. Names need no quoting: see [`Name`](crate::config::Name). Pure.
@@ -106,7 +143,27 @@ pub fn render(status: &VipStatus, counters: &Counters) -> String {
     each("priority", "Priority after all weights.", "gauge", &|one| one.priority.map(u64::from));
     each("state_age_seconds", "Since the state changed.", "gauge", &|one| Some(one.state_age_ms / 1000));
     each("advertisements_received_total", "Advertisements that were accepted.", "counter", &|one| Some(one.received));
-    each("packets_discarded_total", "Packets that were discarded.", "counter", &|one| Some(one.discarded));
+    let mut each_kind =
+        |name: &str, help: &str, kind: &str, counts: &dyn Fn(&InstanceStatus) -> &BTreeMap<String, u64>| {
+            family(&mut text, name, help, "counter");
+            for instance in instances {
+                for (label, count) in counts(instance) {
+                    let _ = writeln!(text, "vipd_{name}{{instance=\"{}\",{kind}=\"{label}\"}} {count}", instance.name);
+                }
+            }
+        };
+    let discards = "Packets that were discarded, by reason; one that has not happened is not there.";
+    each_kind("packets_discarded_total", discards, "reason", &|one| &one.discards);
+    let notices = "Advertisements that were accepted although something about them was odd, by what.";
+    each_kind("notices_total", notices, "notice", &|one| &one.notices);
+    let malformed = "Packets that no router could be found for, because their IP header is wrong.";
+    family(&mut text, "malformed_packets_total", malformed, "counter");
+    for why in Discard::ALL {
+        let count = counters.malformed.discarded(why);
+        if count > 0 {
+            let _ = writeln!(text, "vipd_malformed_packets_total{{reason=\"{}\"}} {count}", why.label());
+        }
+    }
     text
 }
 
@@ -133,12 +190,16 @@ mod tests {
             addresses: Vec::new(),
             lease: String::new(),
             received: 0,
-            discarded: 0,
+            discarded: 3,
+            discards: [("ttl".to_owned(), 3)].into(),
+            notices: BTreeMap::new(),
         };
         let status = VipStatus { schema: 1, addresses: Vec::new(), instances: Some(vec![instance]) };
         let text = render(&status, &Counters { renewals: 7, ..Counters::default() });
         assert!(text.contains("# TYPE vipd_lease_renewals_total counter\nvipd_lease_renewals_total 7\n"), "{text}");
         assert!(text.contains("# TYPE vipd_active gauge\nvipd_active{instance=\"web\"} 1\n"), "{text}");
+        let discards = "vipd_packets_discarded_total{instance=\"web\",reason=\"ttl\"} 3\n";
+        assert!(text.contains(discards), "{text}");
         assert!(!text.contains("vipd_priority{"), "a managed instance has none:\n{text}");
     }
 }

@@ -26,7 +26,8 @@ impl Roster {
             let (Some(place), config) = (instance.place(), instance.config()) else { continue };
             if let Some(vrrp) = config.vrrp() {
                 let key = (place.link, vrrp.vrid.get(), raw::is_v6(config.family()));
-                roster.routers.insert(key, config.name.clone());
+                // The others of the same key wait (`depend::routers`).
+                roster.routers.entry(key).or_insert_with(|| config.name.clone());
             }
             let addresses = instance.vips().iter().map(|vip| vip.net.addr());
             roster.addresses.extend(addresses.map(|address| (place.link, address, config.name.clone())));

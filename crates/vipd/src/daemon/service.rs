@@ -13,7 +13,7 @@ use vrrp::StateName;
 
 use super::check::{Ran, Verdict};
 use super::control::{Call, Listener, Reply};
-use super::depend;
+use super::depend::{self, Standing};
 use super::edge::Edge;
 use super::effect::{Effect, Input, Ticket};
 use super::error::DaemonError;
@@ -41,6 +41,8 @@ mod start;
 const END: Duration = Duration::from_secs(10);
 /// Changes of the host that are taken in before anything else has its turn.
 const CHANGES: usize = 512;
+/// How soon the host is looked at again after that has failed.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Requests and results that may wait for the loop.
 const WAITING: usize = 64;
 
@@ -57,7 +59,13 @@ pub struct Service {
     roster: Option<Roster>,
     /// Sockets or interfaces may be there that nobody needs any more.
     untidy: bool,
+    /// Packets or frames are left that no wire will tell of again.
+    unread: bool,
+    /// Members of a sync group may stand differently.
+    uneven: bool,
     observed: Observed,
+    /// What is observed is not all there is; when to look at the whole host.
+    look_again: Option<Instant>,
     netlink: Netlink,
     monitor: Monitor,
     edge: Edge,
@@ -66,13 +74,15 @@ pub struct Service {
     ran: (mpsc::Sender<Ran>, mpsc::Receiver<Ran>),
     hook: Runner,
     hook_failed: mpsc::Receiver<Failed>,
-    listener: Option<Listener>,
+    listener: Listener,
     metrics: Option<Server>,
     calls: (mpsc::Sender<Call>, mpsc::Receiver<Call>),
     /// Who waits for an instance's answer.
     tickets: BTreeMap<Ticket, oneshot::Sender<Reply>>,
     next_ticket: u64,
     next_lease: NonZeroU32,
+    /// What is to be guarded no longer.
+    retiring: Vec<Leased>,
     /// What instances are still to be told.
     queue: VecDeque<(Name, Input<'static>)>,
     spare: Spare,
@@ -85,6 +95,7 @@ pub struct Service {
 #[derive(Default)]
 struct Spare {
     effects: Vec<Effect>,
+    next: Vec<Effect>,
     back: Vec<Input<'static>>,
     due: Vec<Name>,
     reports: Vec<What>,
@@ -117,12 +128,13 @@ impl Service {
         loop {
             self.catch_up().await?;
             self.tick(clock::now());
+            self.bring_together(clock::now());
             self.renew_due();
             self.drain(clock::now());
             self.sleep_until(self.deadline(clock::now()))?;
             match self.wait().await {
                 Wake::Look => {}
-                Wake::Change(change) => self.take(change)?,
+                Wake::Change(change) => self.take(change),
                 Wake::Stop => break,
                 Wake::Reload => {
                     let _ = self.reload();
@@ -160,10 +172,9 @@ impl Service {
     // ── waiting ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async fn wait(&mut self) -> Wake {
-        let Self { edge, alarm, monitor, signals, calls, ran, hook_failed, .. } = self;
+        let Self { edge, alarm, monitor, signals, calls, ran, hook_failed, unread, .. } = self;
         tokio::select! {
             biased;
-            () = poll_fn(|context| edge.poll_ready(context)) => Wake::Look,
             () = poll_fn(|context| alarm.poll(context)) => Wake::Look,
             change = monitor.next() => Wake::Change(change),
             _ = signals.terminate.recv() => Wake::Stop,
@@ -172,12 +183,19 @@ impl Service {
             Some(call) = calls.1.recv() => Wake::Call(call),
             Some(ran) = ran.1.recv() => Wake::Ran(ran),
             Some(failed) = hook_failed.recv() => Wake::HookFailed(failed),
+            // Last, or a flood would leave the others no turn. What has come in is read at the start of each.
+            () = poll_fn(|context| edge.poll_ready(context)) => Wake::Look,
+            () = std::future::ready(()), if *unread => Wake::Look,
         }
     }
 
     fn deadline(&self, now: Instant) -> Option<Instant> {
         let instances = self.instances.values().chain(&self.leaving);
-        instances.filter_map(|instance| instance.deadline(now)).chain(self.watchdog.deadline()).min()
+        instances
+            .filter_map(|instance| instance.deadline(now))
+            .chain(self.watchdog.deadline())
+            .chain(self.look_again)
+            .min()
     }
 
     fn sleep_until(&self, deadline: Option<Instant>) -> Result<(), DaemonError> {
@@ -187,22 +205,23 @@ impl Service {
     /// Everything that has come in goes before any deadline: a timer that is due means that nobody was heard until now.
     async fn catch_up(&mut self) -> Result<(), DaemonError> {
         if let Some(change) = self.monitor.try_next() {
-            self.take(change)?;
+            self.take(change);
         }
         let now = clock::now();
         let (mut heard, mut strays, mut moved) = (std::mem::take(&mut self.queue), 0, false);
-        let Self { edge, instances, observed, roster, .. } = self;
+        let Self { edge, instances, observed, roster, uneven, .. } = self;
         let roster = roster.get_or_insert_with(|| Roster::of(instances.values()));
         let mut effects: Vec<(Name, Vec<Effect>)> = Vec::new();
-        edge.read_packets(|link, datagram| {
+        let more_packets = edge.read_packets(|link, datagram| {
             let family = datagram.endpoints.family();
             let name = crate::raw::vrid_of(datagram).and_then(|vrid| roster.router(link, vrid, family));
             match name.and_then(|name| instances.get_mut(name)) {
                 Some(instance) => {
                     let mut out = Vec::new();
-                    let before = instance.whereabouts();
+                    let before = (instance.whereabouts(), instance.standing());
                     instance.handle(now, observed, Input::Datagram(datagram), &mut out);
-                    moved |= instance.whereabouts() != before;
+                    moved |= instance.whereabouts() != before.0;
+                    *uneven |= instance.standing() != before.1;
                     if !out.is_empty() {
                         effects.push((instance.config().name.clone(), out));
                     }
@@ -210,7 +229,7 @@ impl Service {
                 None => strays += 1,
             }
         });
-        let more = edge.read_claims(|link, claim| {
+        let more_claims = edge.read_claims(|link, claim| {
             let meant = roster.with_address(link, claim.address);
             heard.extend(meant.map(|name| (name.clone(), Input::Claim(claim))));
         });
@@ -223,11 +242,31 @@ impl Service {
             self.carry_out(now, &name, &mut effects);
         }
         self.drain(now);
-        if more {
+        self.unread = more_packets || more_claims;
+        if self.unread {
             // Others have their turn in between.
             tokio::task::yield_now().await;
         }
         Ok(())
+    }
+
+    /// Lets each sync group become Active as a whole, or let go as a whole.
+    fn bring_together(&mut self, now: Instant) {
+        while std::mem::take(&mut self.uneven) {
+            for group in self.config.sync_groups.values() {
+                let standing = |name| self.instances.get(name).map_or(Standing::Out, Instance::standing);
+                let members: Vec<_> = group.instances.iter().map(standing).collect();
+                let Some((whom, input)) = depend::bring_together(&members) else { continue };
+                let mut told = group.instances.iter().zip(members).filter(|(_, standing)| *standing == whom);
+                if whom == Standing::Ready {
+                    // One after the other: where it cannot advertise, the rest must not have taken over already.
+                    self.queue.extend(told.next().map(|(name, _)| (name.clone(), input)));
+                } else {
+                    self.queue.extend(told.map(|(name, _)| (name.clone(), input.clone())));
+                }
+            }
+            self.drain(now);
+        }
     }
 
     fn tick(&mut self, now: Instant) {
@@ -243,15 +282,17 @@ impl Service {
             instance.handle(now, &self.observed, Input::Timer, &mut effects);
             self.carry_out_for(now, &mut instance, &mut effects);
             if instance.is_idle() {
-                let configured = |leased| self.instances.values().any(|other| other.leased().contains(leased));
-                let leased: Vec<_> = instance.leased().iter().filter(|one| !configured(one)).copied().collect();
-                self.edge.retire(&leased);
+                self.retiring.extend(instance.leased());
                 self.untidy = true;
             } else {
                 self.leaving.push(instance);
             }
+            self.retire_unguarded(None);
         }
         self.watchdog.pat(now);
+        if self.look_again.is_some_and(|at| at <= now) && self.look_up() {
+            self.look_around(now);
+        }
         if std::mem::take(&mut self.untidy) {
             self.tidy();
         }
@@ -276,26 +317,31 @@ impl Service {
         (self.roster, self.untidy) = (None, true);
     }
 
-    fn take(&mut self, change: kernel::Change) -> Result<(), DaemonError> {
+    fn take(&mut self, change: kernel::Change) {
         let mut differs = false;
         let mut next = Some(change);
         let mut left = CHANGES;
         while let Some(change) = next {
-            if change == kernel::Change::Lost {
-                let observed = self.netlink.observe();
-                let kernel = |source| DaemonError::Kernel { what: "listing links and addresses", source };
-                self.observed = observed.map_err(kernel)?;
-                differs = true;
-            } else {
-                differs |= self.observed.take(change);
-            }
+            differs |= if change == kernel::Change::Lost { self.look_up() } else { self.observed.take(change) };
             left -= 1;
             next = if left > 0 { self.monitor.try_next() } else { None };
         }
         if differs {
             self.look_around(clock::now());
         }
-        Ok(())
+    }
+
+    /// Observes the whole host anew; false if it changes so much that it cannot be seen, then it is tried again.
+    fn look_up(&mut self) -> bool {
+        self.monitor.forget();
+        match self.netlink.observe() {
+            Ok(observed) => (self.observed, self.look_again) = (observed, None),
+            Err(error) => {
+                tracing::warn!(%error, "links and addresses were not listed; looking again in {LOOK_AGAIN:?}");
+                self.look_again = Some(clock::now() + LOOK_AGAIN);
+            }
+        }
+        self.look_again.is_none()
     }
 
     /// Tells every instance that the host, or what it depends on, is different.
@@ -310,12 +356,13 @@ impl Service {
     fn weigh(&mut self, now: Instant) {
         let verdicts: BTreeMap<_, _> =
             self.checks.iter().map(|(name, (verdict, _))| (name.clone(), *verdict)).collect();
+        let routers = depend::routers(&self.config, &self.observed);
         let names: Vec<_> = self.instances.keys().cloned().collect();
         for name in names {
             let Some(instance) = self.config.instances.get(&name) else { continue };
             let Mode::Vrrp(vrrp) = &instance.mode else { continue };
             let holds = self.instances.get(&name).is_some_and(Instance::holds);
-            let depends = depend::judge(instance, vrrp, &self.config, &verdicts, &self.observed, holds);
+            let depends = depend::judge(instance, vrrp, &self.config, &routers, &verdicts, &self.observed, holds);
             self.feed(now, &name, Input::Depends { faults: &depends.faults, priority: depends.priority });
         }
     }
@@ -340,9 +387,10 @@ impl Service {
     fn feed_one(&mut self, now: Instant, name: &Name, input: Input<'_>) {
         let Some(instance) = self.instances.get_mut(name) else { return };
         let mut effects = std::mem::take(&mut self.spare.effects);
-        let before = instance.whereabouts();
+        let before = (instance.whereabouts(), instance.standing());
         instance.handle(now, &self.observed, input, &mut effects);
-        if instance.whereabouts() != before {
+        self.uneven |= instance.standing() != before.1;
+        if instance.whereabouts() != before.0 {
             self.moved();
         }
         self.carry_out(now, name, &mut effects);
@@ -369,23 +417,33 @@ impl Service {
             self.carry_out_for(now, instance, effects);
         }
         self.instances = instances;
+        self.retire_unguarded(Some(name));
+    }
+
+    /// Guards what `owner` has let go of no longer, unless another instance guards it by now.
+    fn retire_unguarded(&mut self, owner: Option<&Name>) {
+        if self.retiring.is_empty() {
+            return;
+        }
+        let others = || self.instances.values().filter(|other| Some(&other.config().name) != owner);
+        let guarded = |leased: &Leased| others().any(|other| other.leased().contains(leased));
+        let unguarded: Vec<_> = self.retiring.drain(..).filter(|leased| !guarded(leased)).collect();
+        self.edge.retire(&unguarded);
     }
 
     fn carry_out_for(&mut self, now: Instant, instance: &mut Instance, effects: &mut Vec<Effect>) {
         let name = instance.config().name.clone();
         let (mut back, mut reports) = (std::mem::take(&mut self.spare.back), std::mem::take(&mut self.spare.reports));
-        for effect in effects.drain(..) {
+        let mut next = std::mem::take(&mut self.spare.next);
+        let before = instance.whereabouts();
+        // Taken from its end.
+        effects.reverse();
+        while let Some(effect) = effects.pop() {
             match effect {
                 // Writing a log must not hold up an announcement: what is told is told when all is done.
                 Effect::Report(what) => reports.push(what),
                 Effect::Answer(ticket, result) => self.reply(ticket, result),
-                // Another instance may guard them by now.
-                Effect::Retire(leased) => {
-                    let others = || self.instances.values().filter(|other| other.config().name != name);
-                    let guarded = |leased: &Leased| others().any(|other| other.leased().contains(leased));
-                    let unguarded: Vec<_> = leased.into_iter().filter(|leased| !guarded(leased)).collect();
-                    self.edge.retire(&unguarded);
-                }
+                Effect::Retire(leased) => self.retiring.extend(leased),
                 effect => {
                     if matches!(effect, Effect::Announce(_)) {
                         self.renew_due();
@@ -396,24 +454,33 @@ impl Service {
             for input in back.drain(..) {
                 match input {
                     // What follows builds on it.
-                    Input::Sent(_) => instance.handle(now, &self.observed, input, &mut Vec::new()),
+                    Input::Sent(_) | Input::Unsent(_) | Input::Changed(_) => {
+                        let held = instance.holds();
+                        instance.handle(now, &self.observed, input, &mut next);
+                        if held && !instance.holds() {
+                            effects.retain(Effect::outlasts_a_step_back);
+                        }
+                    }
                     input => self.queue.push_back((name.clone(), input)),
                 }
             }
+            effects.extend(next.drain(..).rev());
+        }
+        if instance.whereabouts() != before {
+            self.moved();
         }
         for what in reports.drain(..) {
             self.follow(instance, &what);
             self.report(Some(&name), what);
         }
-        (self.spare.back, self.spare.reports) = (back, reports);
+        (self.spare.back, self.spare.reports, self.spare.next) = (back, reports, next);
     }
 
-    /// The other members of a sync group do what one of them did.
+    /// The other members of a sync group let go with one of them.
     fn follow(&mut self, instance: &Instance, what: &What) {
         let What::Transition { from, to, .. } = what else { return };
         let active = StateName::Active.to_string();
-        let (was, is) = (*from == active, *to == active);
-        if was == is {
+        if *from != active || *to == active {
             return;
         }
         if self.instances.contains_key(&instance.config().name) {
@@ -421,8 +488,7 @@ impl Service {
             return;
         }
         for fellow in depend::fellows(instance.config(), &self.config) {
-            let input = if is { Input::TakeOver } else { Input::StepDown };
-            self.queue.push_back((fellow.name.clone(), input));
+            self.queue.push_back((fellow.name.clone(), Input::StepDown));
         }
     }
 

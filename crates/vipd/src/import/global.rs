@@ -20,8 +20,7 @@ pub(super) struct Globals {
 
 impl Globals {
     pub(super) fn read(&mut self, block: &Statement, ledger: &mut Ledger) {
-        ledger.carry(block);
-        for statement in block.children() {
+        for statement in ledger.block(block) {
             match self.take(statement) {
                 Ok(()) => ledger.carry(statement),
                 Err(reason) => ledger.leave(statement, reason),

@@ -9,13 +9,12 @@ pub(super) fn read(block: &Statement, draft: &mut Draft, ledger: &mut Ledger) {
     let Some(original) = block.argument() else {
         return ledger.leave(block, "it has no name");
     };
-    ledger.carry(block);
     let (mut members, mut checks, mut interfaces) = (Vec::new(), Vec::new(), Vec::new());
-    for statement in block.children() {
+    let mut tracking_weight = false;
+    for statement in ledger.block(block) {
         match statement.keyword() {
             "group" => {
-                ledger.carry(statement);
-                for line in statement.children() {
+                for line in ledger.block(statement) {
                     ledger.carry(line);
                     members.extend(named(line));
                 }
@@ -30,10 +29,8 @@ pub(super) fn read(block: &Statement, draft: &mut Draft, ledger: &mut Ledger) {
                 ledger.leave(statement, super::instance::NOTIFY);
             }
             "smtp_alert" => ledger.leave(statement, super::instance::MAIL),
-            "global_tracking" => {
-                ledger.leave(statement, "what the group tracks counts for each of its instances anyway")
-            }
-            "sync_group_tracking_weight" => {
+            "global_tracking" | "sync_group_tracking_weight" => {
+                tracking_weight = true;
                 ledger.leave(statement, "a weight counts for the whole group, so that its instances rank alike");
             }
             // The form of old: the names without `group`.
@@ -46,7 +43,7 @@ pub(super) fn read(block: &Statement, draft: &mut Draft, ledger: &mut Ledger) {
     }
     let name = draft.name_for(original, block, ledger);
     let item = Item { original: original.to_owned(), name, statement: block.clone(), keys: Vec::new() };
-    draft.groups.push(Group { item, members, checks, interfaces });
+    draft.groups.push(Group { item, members, checks, interfaces, tracking_weight });
 }
 
 /// The instances that a line names.

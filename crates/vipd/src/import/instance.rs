@@ -1,5 +1,7 @@
 //! `vrrp_instance`.
 
+mod election;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -7,14 +9,16 @@ use std::time::Duration;
 use ipnet::IpNet;
 use vrrp::{AdverInterval, Family, Version};
 
+use self::election::{Choice, State};
 use super::address;
 use super::global::{self, Globals};
 use super::ledger::Ledger;
-use super::number::{seconds, switch, toml_duration};
+use super::number::{seconds, switch};
 use super::outcome::{Draft, Instance, Item, quoted, quoted_list};
 use super::track::{self, Tracked};
 use super::tree::Statement;
 use crate::address::is_link_local_v6;
+use crate::config::carried;
 
 pub(super) const NOTIFY: &str =
     "one [hook] command gets every event as JSON on its standard input, one at a time; call the script from there";
@@ -28,14 +32,15 @@ struct Spoken<'s> {
     priority: Option<u8>,
     version: Option<Version>,
     interval: Option<(Duration, &'s Statement)>,
+    state: Option<(State, &'s Statement)>,
     nopreempt: Option<&'s Statement>,
     preempt_delay: Option<(Duration, &'s Statement)>,
-    accept: Option<bool>,
+    accept: Option<(bool, &'s Statement)>,
     strict: Option<bool>,
-    virtual_mac: bool,
+    virtual_mac: Option<&'s Statement>,
     source: Option<IpAddr>,
-    peers: Vec<IpAddr>,
-    minimum_ttl: Option<u8>,
+    /// The peers, each with its `min_ttl`.
+    peers: Vec<(IpAddr, Option<u8>)>,
     rfc9568_checksum: Option<bool>,
     addresses: Vec<&'s Statement>,
     excluded: Vec<&'s Statement>,
@@ -47,27 +52,42 @@ pub(super) fn read(block: &Statement, globals: &Globals, draft: &mut Draft, ledg
     let Some(original) = block.argument() else {
         return ledger.leave(block, "it has no name");
     };
-    ledger.carry(block);
     let mut spoken = Spoken::default();
-    for statement in block.children() {
-        match spoken.hear(statement, draft, ledger) {
+    for statement in ledger.block(block) {
+        if spoken.hear_block(statement, ledger) {
+            continue;
+        }
+        match spoken.hear(statement, draft) {
             Ok(()) => ledger.carry(statement),
             Err(reason) => ledger.leave(statement, &reason),
         }
     }
     match settle(spoken, globals, block, ledger) {
         Err(reason) => ledger.leave(block, &reason),
-        Ok(Settled { keys, unicast, interfaces, checks }) => {
+        Ok(Settled { keys, unicast, interfaces, checks, owner }) => {
             let name = draft.name_for(original, block, ledger);
             let item = Item { original: original.to_owned(), name, statement: block.clone(), keys };
-            draft.instances.push(Instance { item, unicast, interfaces, checks });
+            draft.instances.push(Instance { item, unicast, interfaces, checks, owner });
         }
     }
 }
 
 impl<'s> Spoken<'s> {
-    /// Takes one statement; an error is why it is left behind.
-    fn hear(&mut self, statement: &'s Statement, draft: &mut Draft, ledger: &mut Ledger) -> Result<(), String> {
+    /// Takes a statement that has a block, if it is one.
+    fn hear_block(&mut self, statement: &'s Statement, ledger: &mut Ledger) -> bool {
+        match statement.keyword() {
+            "unicast_peer" => self.hear_peers(statement, ledger),
+            "virtual_ipaddress" => self.addresses.extend(ledger.block(statement)),
+            "virtual_ipaddress_excluded" => self.excluded.extend(ledger.block(statement)),
+            "track_interface" => self.interfaces.extend(track::read(statement, ledger)),
+            "track_script" => self.checks.extend(track::read(statement, ledger)),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Takes any other statement; an error is why it is left behind.
+    fn hear(&mut self, statement: &'s Statement, draft: &mut Draft) -> Result<(), String> {
         let argument = statement.argument();
         match statement.keyword() {
             "interface" => self.interface = Some(argument.ok_or("expected an interface")?),
@@ -77,7 +97,8 @@ impl<'s> Spoken<'s> {
             }
             "priority" => {
                 let priority = argument.and_then(|text| text.parse().ok()).filter(|priority| *priority > 0);
-                self.priority = Some(priority.ok_or("expected a number from 1 to 255; the default, 100, is used")?);
+                self.priority = Some(priority.unwrap_or(100));
+                priority.ok_or("expected a number from 1 to 255; the default, 100, is used")?;
             }
             "version" => {
                 let version = global::version(argument);
@@ -87,18 +108,20 @@ impl<'s> Spoken<'s> {
                 let interval = argument.and_then(seconds).filter(|interval| !interval.is_zero());
                 self.interval = Some((interval.ok_or("expected seconds; the default, 1, is used")?, statement));
             }
+            "state" => return self.hear_state(statement),
             "nopreempt" => self.nopreempt = Some(statement),
+            "preempt" => self.nopreempt = None,
             "preempt_delay" => {
                 self.preempt_delay = Some((argument.and_then(seconds).ok_or("expected seconds")?, statement));
             }
-            "accept" => self.accept = Some(true),
-            "no_accept" => self.accept = Some(false),
+            "accept" => self.accept = Some((true, statement)),
+            "no_accept" => self.accept = Some((false, statement)),
             "strict_mode" => {
                 self.strict = Some(switch(argument).ok_or("expected on or off")?);
                 return Err("vipd has no strict mode; what it says of accept is carried over".to_owned());
             }
             "use_vmac" => {
-                self.virtual_mac = true;
+                self.virtual_mac = Some(statement);
                 if argument.is_some() {
                     return Err(
                         "virtual-mac = true is carried over; the interface's name and MAC address are not".to_owned()
@@ -108,23 +131,13 @@ impl<'s> Spoken<'s> {
             "unicast_src_ip" => {
                 self.source = Some(argument.and_then(|text| text.parse().ok()).ok_or("expected an address")?);
             }
-            "unicast_peer" => self.hear_peers(statement, ledger),
             "unicast_ttl" if argument == Some("255") => {}
             "v3_checksum_as_v2" => self.rfc9568_checksum = Some(switch(argument).ok_or("expected on or off")?),
-            "virtual_ipaddress" => self.addresses.extend(statement.children()),
-            "virtual_ipaddress_excluded" => self.excluded.extend(statement.children()),
-            "track_interface" => self.interfaces.extend(track::read(statement, ledger)),
-            "track_script" => self.checks.extend(track::read(statement, ledger)),
             "mcast_dst_ip" if matches!(argument, Some("224.0.0.18" | "ff02::12")) => {}
             "down_timer_adverts" if argument == Some("3") => {}
-            // What vipd does in any case: the election decides the state, the addresses the family; a peer is checked by
-            // its address, never by its list of addresses.
-            "state"
-            | "native_ipv6"
-            | "preempt"
-            | "check_unicast_src"
-            | "skip_check_adv_addr"
-            | "promote_secondaries" => {}
+            // What vipd does in any case: the addresses decide the family; a peer is checked by its address, never by its
+            // list of addresses.
+            "native_ipv6" | "check_unicast_src" | "skip_check_adv_addr" | "promote_secondaries" => {}
             keyword => {
                 draft.notify |= keyword.starts_with("notify");
                 return Err(reason(keyword).to_owned());
@@ -134,19 +147,17 @@ impl<'s> Spoken<'s> {
     }
 
     fn hear_peers(&mut self, block: &Statement, ledger: &mut Ledger) {
-        for line in block.children() {
+        for line in ledger.block(block) {
             let Ok(peer) = line.keyword().parse() else {
                 ledger.leave(line, "expected the address of a peer");
                 continue;
             };
-            self.peers.push(peer);
             ledger.carry(line);
+            let mut minimum_ttl = None;
             for option in line.words[1..].chunks(2) {
                 match option {
-                    [name, value] if name == "min_ttl" && value.parse::<u8>().is_ok_and(|ttl| ttl > 0) => {
-                        let ttl = value.parse().unwrap_or(u8::MAX);
-                        // One value for all of the peers, so the most lenient.
-                        self.minimum_ttl = Some(self.minimum_ttl.map_or(ttl, |other| other.min(ttl)));
+                    [name, value] if name == "min_ttl" && value.parse::<u8>().is_ok() => {
+                        minimum_ttl = value.parse().ok().filter(|ttl| *ttl > 0);
                     }
                     other => {
                         let reason = format!("{:?} is not carried over; the peer is", other.join(" "));
@@ -154,6 +165,7 @@ impl<'s> Spoken<'s> {
                     }
                 }
             }
+            self.peers.push((peer, minimum_ttl));
         }
     }
 }
@@ -163,13 +175,14 @@ struct Settled {
     unicast: Vec<(&'static str, String)>,
     interfaces: Vec<Tracked>,
     checks: Vec<Tracked>,
+    owner: bool,
 }
 
 /// The keys of the new instance, or why there is none.
 fn settle(spoken: Spoken<'_>, globals: &Globals, block: &Statement, ledger: &mut Ledger) -> Result<Settled, String> {
     let interface = spoken.interface.ok_or("it names no interface, and vipd needs one")?;
     let vrid = spoken.vrid.ok_or("it has no virtual_router_id")?;
-    let priority = spoken.priority.unwrap_or(100);
+    let priority = election::priority(&spoken, ledger);
     let (addresses, unadvertised) = addresses(&spoken, interface, vrid, block, ledger)?;
     let v6 = addresses.first().is_some_and(|net| Family::of(net.addr()) == Family::V6);
     let version = match (spoken.version.or(globals.version), v6) {
@@ -196,47 +209,24 @@ fn settle(spoken: Spoken<'_>, globals: &Globals, block: &Statement, ledger: &mut
         keys.push(("checksum", quoted("rfc9568")));
     }
     let owner = priority == 255;
-    let no_meaning = "the owner of the addresses (priority 255) preempts at once and always";
-    match (spoken.nopreempt, spoken.preempt_delay) {
-        (Some(statement), _) if owner => ledger.leave(statement, no_meaning),
-        (_, Some((_, statement))) if owner => ledger.leave(statement, no_meaning),
-        (Some(_), delay) => {
-            keys.push(("preempt", "false".to_owned()));
-            if let Some((_, statement)) = delay {
-                ledger.leave(statement, "nopreempt is there as well, and what never happens is not delayed");
+    for Choice { key, value, statement, objection } in
+        election::choices(&spoken, globals, owner, version, block, ledger)
+    {
+        match objection {
+            _ if owner => {
+                let reason = format!(
+                    "{key} has no meaning for the owner of the addresses (priority 255), who is Active at once, accepts packets \
+                     and keeps its MAC address"
+                );
+                ledger.remark(statement, &reason);
             }
+            Some(objection) => ledger.leave(statement, objection),
+            None => keys.push((key, value)),
         }
-        (None, Some((delay, _))) => keys.push(("preempt-delay", toml_duration(delay))),
-        (None, None) => {}
     }
-    if let Some(delay) = globals.startup_delay.filter(|_| !owner) {
-        keys.push(("startup-delay", toml_duration(delay)));
-    }
-    let accept = spoken.accept.unwrap_or(!spoken.strict.unwrap_or(globals.strict));
-    if !accept && !owner {
-        keys.push(("accept", "false".to_owned()));
-    }
-    if spoken.virtual_mac {
-        keys.push(("virtual-mac", "true".to_owned()));
-    }
-    let weightless = |list: Vec<Tracked>, ledger: &mut Ledger| {
-        list.into_iter().map(|tracked| without_weight_of_owner(tracked, owner, ledger)).collect::<Vec<_>>()
-    };
-    let (interfaces, checks) = (weightless(spoken.interfaces, ledger), weightless(spoken.checks, ledger));
-    let unicast = unicast(&spoken.peers, spoken.source, spoken.minimum_ttl, block, ledger);
-    let interfaces = interfaces.into_iter().filter(|tracked| tracked.name != interface).collect();
-    Ok(Settled { keys, unicast, interfaces, checks })
-}
-
-fn without_weight_of_owner(tracked: Tracked, owner: bool, ledger: &mut Ledger) -> Tracked {
-    if !owner {
-        return tracked;
-    }
-    if tracked.weight.is_some_and(|weight| weight != 0) {
-        let reason = "no weight moves the priority of the owner (255); its failure is a fault instead";
-        ledger.note(&tracked.place, tracked.place.line, &tracked.name, reason);
-    }
-    Tracked { weight: Some(0), ..tracked }
+    let unicast = unicast(&spoken.peers, spoken.source, block, ledger);
+    let interfaces = spoken.interfaces.into_iter().filter(|tracked| tracked.name != interface).collect();
+    Ok(Settled { keys, unicast, interfaces, checks: spoken.checks, owner })
 }
 
 /// The advertised addresses and the others, of one family, each once.
@@ -271,11 +261,6 @@ fn addresses(
     if advertised.is_empty() && !unadvertised.is_empty() {
         return Err("it advertises no address, and an advertisement carries at least one (RFC 9568 §5.2.5)".to_owned());
     }
-    if advertised.len() > 255 {
-        let reason = "an advertisement carries 255 addresses; the others are held and not advertised";
-        ledger.note(&block.place, block.place.line, &block.words.join(" "), reason);
-        unadvertised.splice(0..0, advertised.drain(255..));
-    }
     if family == Some(Family::V6) {
         match advertised.iter().position(|net| is_link_local_v6(net.addr())) {
             Some(0) => {}
@@ -286,10 +271,16 @@ fn addresses(
                     "the first IPv6 address of a virtual router must be link-local (RFC 9568 §5.2.9): {link_local} was \
                      added; the peers must have it too"
                 );
-                ledger.note(&block.place, block.place.line, &block.words.join(" "), &reason);
+                ledger.remark(block, &reason);
                 advertised.insert(0, link_local.parse().map_err(|_| "no link-local address")?);
             }
         }
+    }
+    let most = carried(family.unwrap_or(Family::V4));
+    if advertised.len() > most {
+        let reason = format!("an advertisement carries {most} addresses; the others are held and not advertised");
+        ledger.remark(block, &reason);
+        unadvertised.splice(0..0, advertised.drain(most..));
     }
     if advertised.is_empty() {
         return Err("no address is left that could be carried over".to_owned());
@@ -316,32 +307,35 @@ fn milliseconds(
 }
 
 fn unicast(
-    peers: &[IpAddr],
+    peers: &[(IpAddr, Option<u8>)],
     source: Option<IpAddr>,
-    minimum_ttl: Option<u8>,
     block: &Statement,
     ledger: &mut Ledger,
 ) -> Vec<(&'static str, String)> {
-    let what = block.words.join(" ");
     if peers.is_empty() {
         if source.is_some() {
             let reason =
                 "unicast_src_ip without unicast_peer: advertisements come from the interface's primary address";
-            ledger.note(&block.place, block.place.line, &what, reason);
+            ledger.remark(block, reason);
         }
         return Vec::new();
     }
-    let others: BTreeSet<_> = peers.iter().filter(|peer| Some(**peer) != source).map(ToString::to_string).collect();
-    let mut keys = vec![("peers", quoted_list(&others.into_iter().collect::<Vec<_>>()))];
+    let others: Vec<_> = peers.iter().filter(|(peer, _)| Some(*peer) != source).collect();
+    let addresses: BTreeSet<_> = others.iter().map(|(peer, _)| peer.to_string()).collect();
+    let mut keys = vec![("peers", quoted_list(&addresses.into_iter().collect::<Vec<_>>()))];
     keys.extend(source.map(|source| ("source", quoted(&source.to_string()))));
-    match minimum_ttl {
-        Some(ttl) => keys.push(("minimum-ttl", ttl.to_string())),
-        None => {
-            let reason = "keepalived checks no TTL of unicast peers here, so minimum-ttl = 1; remove it if they are on this link";
-            ledger.note(&block.place, block.place.line, &what, reason);
-            keys.push(("minimum-ttl", "1".to_owned()));
-        }
+    // One value for all of them, so the most lenient: an advertisement that is not heard makes a second Active router.
+    let minimum_ttl = others.iter().map(|(_, ttl)| ttl.unwrap_or(1)).min().unwrap_or(1);
+    if let Some((peer, _)) = others.iter().find(|(_, ttl)| ttl.is_none()) {
+        let reason = format!(
+            "keepalived checks no TTL of {peer}, and there is one minimum-ttl for all peers, so it is 1; remove it if they are \
+             on this link"
+        );
+        ledger.remark(block, &reason);
+    } else if others.iter().any(|(_, ttl)| ttl.is_some_and(|ttl| ttl > minimum_ttl)) {
+        ledger.remark(block, "there is one minimum-ttl for all peers, so it is the lowest min_ttl of theirs");
     }
+    keys.push(("minimum-ttl", minimum_ttl.to_string()));
     keys
 }
 

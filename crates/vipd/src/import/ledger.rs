@@ -60,8 +60,24 @@ impl Ledger {
 
     /// The statement is in the new configuration, or says what vipd does in any case.
     pub(super) fn carry(&mut self, statement: &Statement) {
-        let last = if statement.block.is_none() { statement.last_line } else { statement.place.line };
-        self.carry_lines(&statement.place, last);
+        match statement.block {
+            None => self.carry_lines(&statement.place, statement.last_line),
+            Some(_) => self.leave(statement, "it takes no block; what is in it was left behind"),
+        }
+    }
+
+    /// The statements of a block that is looked at one by one.
+    pub(super) fn block<'s>(&mut self, statement: &'s Statement) -> &'s [Statement] {
+        match &statement.block {
+            Some(block) => {
+                self.carry_lines(&statement.place, statement.place.line);
+                block
+            }
+            None => {
+                self.leave(statement, "its block is missing: expected `{` after it");
+                &[]
+            }
+        }
     }
 
     pub(super) fn carry_lines(&mut self, first: &Place, last: usize) {
@@ -71,6 +87,11 @@ impl Ledger {
     /// The statement, with its block, is not in the new configuration.
     pub(super) fn leave(&mut self, statement: &Statement, reason: &str) {
         self.note(&statement.place, statement.last_line, &statement.words.join(" "), reason);
+    }
+
+    /// The statement is in the new configuration, and something is to be said about it.
+    pub(super) fn remark(&mut self, statement: &Statement, reason: &str) {
+        self.note(&statement.place, statement.place.line, &statement.words.join(" "), reason);
     }
 
     pub(super) fn note(&mut self, place: &Place, last_line: usize, what: &str, reason: &str) {

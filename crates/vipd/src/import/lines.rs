@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::ledger::{Ledger, Place};
-use super::words::{self, Token};
+use super::words::{self, Token, UnclosedQuote};
 use super::{ImportError, Includes};
 
 /// The words of a line.
@@ -65,17 +65,18 @@ impl Reader<'_> {
         let mut lines = text.lines().enumerate();
         while let Some((index, line)) = lines.next() {
             let place = Place { file: Rc::clone(&name), line: index + 1 };
-            let mut line = words::without_comment(line).trim().to_owned();
+            let (mut text, mut goes_on) = without_backslash(line);
             let mut last_line = place.line;
-            // A definition of several lines, or a long line: each but the last ends in a backslash.
-            let defines = definition(&line).is_some();
-            while let Some(rest) = line.strip_suffix('\\') {
-                let Some((index, next)) = lines.next() else { break };
+            // A definition alone may have several lines: each but the last ends in a backslash.
+            goes_on &= definition(condition(&text).map_or(&*text, |(_, rest)| rest)).is_some();
+            while goes_on && let Some((index, line)) = lines.next() {
+                let (next, more) = without_backslash(line);
                 last_line = index + 1;
-                let (rest, next) = (rest.trim_end(), words::without_comment(next).trim());
-                line = format!("{rest}{}{next}", if defines { '\n' } else { ' ' });
+                // A comment in between does not end it, an empty line does.
+                goes_on = more || (next.is_empty() && !line.is_empty());
+                text = format!("{text}\n{next}");
             }
-            self.line(&line, &place, last_line)?;
+            self.line(&text, &place, last_line)?;
         }
         self.files.pop();
         Ok(())
@@ -87,16 +88,13 @@ impl Reader<'_> {
         if line.is_empty() {
             return Ok(());
         }
-        if let Some(condition) = line.strip_prefix('@') {
-            return self.conditional(condition, line, place, last_line);
+        if let Some((id, rest)) = condition(line) {
+            return self.conditional(id, rest, line, place, last_line);
         }
         if let Some((name, value)) = definition(line) {
             self.parameters.insert(name.to_owned(), value.trim_start_matches([' ', '\t']).to_owned());
             self.ledger.carry_lines(place, last_line);
             return Ok(());
-        }
-        if let Some(pattern) = included(line) {
-            return self.include(pattern, line, place);
         }
         if line.starts_with("~SEQ") || line.starts_with("~LST") {
             self.ledger.note(place, last_line, line, "sequence and list blocks are not expanded; write the lines out");
@@ -108,20 +106,25 @@ impl Reader<'_> {
         }
         match self.replaced(line, place)? {
             Some(replaced) => replaced.lines().try_for_each(|line| self.line(line, place, last_line)),
-            None => {
-                let tokens = words::split(line).map_err(|quote| ImportError {
-                    place: place.clone(),
-                    problem: format!("a quote ({}) is opened and not closed", quote.0),
-                })?;
-                self.lines.push(Line { tokens, place: place.clone(), last_line });
-                Ok(())
-            }
+            None => match included(line) {
+                Some(pattern) => self.include(pattern, line, place),
+                None => {
+                    let error = |quote: UnclosedQuote| ImportError { place: place.clone(), problem: quote.to_string() };
+                    self.lines.push(Line { tokens: words::cut(line).map_err(error)?, place: place.clone(), last_line });
+                    Ok(())
+                }
+            },
         }
     }
 
-    /// `@id …` and `@^id …`.
-    fn conditional(&mut self, condition: &str, line: &str, place: &Place, last_line: usize) -> Result<(), ImportError> {
-        let (id, rest) = condition.split_once(char::is_whitespace).unwrap_or((condition, ""));
+    fn conditional(
+        &mut self,
+        id: &str,
+        rest: &str,
+        line: &str,
+        place: &Place,
+        last_line: usize,
+    ) -> Result<(), ImportError> {
         let (id, wanted) = match id.strip_prefix('^') {
             Some(id) => (id, false),
             None => (id, true),
@@ -201,6 +204,19 @@ impl Reader<'_> {
     }
 }
 
+/// The line without its comment, and whether it ends in a backslash, which is gone as well.
+fn without_backslash(line: &str) -> (String, bool) {
+    let goes_on = line.trim_end().bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1;
+    let text = words::without_comment(line).trim();
+    (text.strip_suffix('\\').filter(|_| goes_on).unwrap_or(text).trim_end().to_owned(), goes_on)
+}
+
+/// `@id …` and `@^id …`.
+fn condition(line: &str) -> Option<(&str, &str)> {
+    let condition = line.strip_prefix('@')?;
+    Some(condition.split_once(char::is_whitespace).unwrap_or((condition, "")))
+}
+
 /// `$NAME=VALUE`.
 fn definition(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.strip_prefix('$')?.split_once('=')?;
@@ -212,14 +228,14 @@ fn is_name(name: &str) -> bool {
     name.chars().all(allowed) && name.starts_with(|c: char| !c.is_ascii_digit())
 }
 
-/// `$NAME` before a space or the end, or `${NAME}`: the name and the length of the reference.
+/// `$NAME` before a space, a comma, a closing parenthesis or the end, or `${NAME}`: the name and the length of the reference.
 fn reference_to(text: &str) -> Option<(&str, usize)> {
     let after = text.strip_prefix('$')?;
     if let Some(braced) = after.strip_prefix('{') {
         let name = &braced[..braced.find('}')?];
         return is_name(name).then_some((name, name.len() + 3));
     }
-    let end = after.find(char::is_whitespace).unwrap_or(after.len());
+    let end = after.find([' ', '\t', '\n', ',', ')']).unwrap_or(after.len());
     let name = &after[..end];
     is_name(name).then_some((name, end + 1))
 }

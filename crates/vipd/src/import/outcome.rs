@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::Import;
 use super::ledger::{Ledger, Note, Place};
 use super::track::Tracked;
 use super::tree::Statement;
-use crate::config::{Config, Name};
+use super::{Import, weights};
+use crate::config::{Config, Name, Problem};
 
 /// What has been translated so far.
 #[derive(Debug, Default)]
@@ -39,6 +39,8 @@ pub(super) struct Instance {
     pub(super) unicast: Vec<(&'static str, String)>,
     pub(super) interfaces: Vec<Tracked>,
     pub(super) checks: Vec<Tracked>,
+    /// Whether it is the owner of its addresses: priority 255.
+    pub(super) owner: bool,
 }
 
 /// `[[sync-group]]`.
@@ -49,6 +51,8 @@ pub(super) struct Group {
     pub(super) members: Vec<(String, Place)>,
     pub(super) interfaces: Vec<Tracked>,
     pub(super) checks: Vec<Tracked>,
+    /// Whether keepalived lets the weights of its instances count.
+    pub(super) tracking_weight: bool,
 }
 
 impl Draft {
@@ -67,7 +71,7 @@ impl Draft {
         self.names.insert(key(&name));
         if name != original {
             let reason = format!("a name has letters, digits, `-`, `_` and `.` only; it is {name:?} now");
-            ledger.note(&statement.place, statement.place.line, &statement.words.join(" "), &reason);
+            ledger.remark(statement, &reason);
         }
         name
     }
@@ -87,15 +91,19 @@ fn cleaned(original: &str) -> String {
 /// Writes the new file, as much of it as the daemon accepts.
 pub(super) fn settle(mut draft: Draft, mut ledger: Ledger) -> Import {
     references(&mut draft, &mut ledger);
+    weights::settle(&mut draft, &mut ledger);
     let body = loop {
         groups_of_two(&mut draft, &mut ledger);
         let (text, owners) = render(&draft);
         let Err(refused) = Config::parse("imported", &text) else { break text };
         // Each round takes at least one table away, so this ends.
         let mut guilty: Vec<(Owner, String)> = Vec::new();
-        for problem in refused.problems {
-            let owner = owners.iter().rev().find(|(line, _)| *line <= problem.line).map(|(_, owner)| *owner);
-            guilty.extend(owner.map(|owner| (owner, problem.message)));
+        let owner_of = |line: usize| owners.iter().rev().find(|(first, _)| *first <= line).map(|(_, owner)| *owner);
+        for Problem { line, message, earlier, .. } in refused.problems {
+            // The lines of what was rendered are nobody's; those of what it came from are.
+            let place = earlier.and_then(owner_of).map(|owner| &item(&draft, owner).statement.place);
+            let reason = place.map_or_else(|| message.clone(), |place| format!("{message} ({place})"));
+            guilty.extend(owner_of(line).map(|owner| (owner, reason)));
         }
         guilty.sort_by_key(|(owner, _)| *owner);
         guilty.dedup_by_key(|(owner, _)| *owner);
@@ -123,14 +131,25 @@ enum Owner {
     Group(usize),
 }
 
+fn item(draft: &Draft, owner: Owner) -> &Item {
+    match owner {
+        Owner::Instance(index) => &draft.instances[index].item,
+        Owner::Check(index) => &draft.checks[index],
+        Owner::Group(index) => &draft.groups[index].item,
+    }
+}
+
 fn remove(draft: &mut Draft, owner: Owner, reason: &str, ledger: &mut Ledger) {
     let statement = match owner {
         Owner::Instance(index) => draft.instances.remove(index).item.statement,
         Owner::Check(index) => {
             let check = draft.checks.remove(index);
             let tracked = draft.instances.iter_mut().map(|instance| &mut instance.checks);
+            let gone = !draft.checks.iter().any(|other| other.name == check.name);
             for list in tracked.chain(draft.groups.iter_mut().map(|group| &mut group.checks)) {
-                list.retain(|tracked| tracked.name != check.name);
+                for tracked in list.extract_if(.., |tracked| gone && tracked.name == check.name) {
+                    tracked.remark(NO_SCRIPT, ledger);
+                }
             }
             check.statement
         }
@@ -139,73 +158,68 @@ fn remove(draft: &mut Draft, owner: Owner, reason: &str, ledger: &mut Ledger) {
     ledger.leave(&statement, reason);
 }
 
+const NO_SCRIPT: &str = "there is no vrrp_script of this name that was carried over";
+const NO_INSTANCE: &str = "there is no vrrp_instance of this name that was carried over";
+
 /// Names of keepalived.conf become names of the new file, where there is what they name.
 fn references(draft: &mut Draft, ledger: &mut Ledger) {
     let Draft { instances, checks, groups, .. } = draft;
-    let known =
-        |tracked: &mut Tracked, ledger: &mut Ledger| match checks.iter().find(|check| check.original == tracked.name) {
-            Some(check) => {
-                tracked.name.clone_from(&check.name);
-                true
+    let tracked = instances.iter_mut().map(|instance| &mut instance.checks);
+    for list in tracked.chain(groups.iter_mut().map(|group| &mut group.checks)) {
+        list.retain_mut(|tracked| {
+            let check = checks.iter().find(|check| check.original == tracked.name);
+            match check {
+                Some(check) => tracked.name.clone_from(&check.name),
+                None => tracked.remark(NO_SCRIPT, ledger),
             }
-            None => {
-                let reason = "there is no vrrp_script of this name that was carried over";
-                ledger.note(&tracked.place, tracked.place.line, &tracked.name, reason);
-                false
-            }
-        };
-    for instance in instances.iter_mut() {
-        instance.checks.retain_mut(|tracked| known(tracked, ledger));
+            check.is_some()
+        });
     }
-    let default_weight = |name: &str| {
-        checks.iter().any(|check| check.name == name && check.keys.iter().any(|(key, _)| *key == "weight"))
-    };
+    let tracked = instances.iter_mut().flat_map(|instance| [&mut instance.interfaces, &mut instance.checks]);
+    for list in tracked.chain(groups.iter_mut().flat_map(|group| [&mut group.interfaces, &mut group.checks])) {
+        let mut seen = BTreeSet::new();
+        for tracked in list.extract_if(.., |tracked| !seen.insert(tracked.name.clone())) {
+            tracked.remark("it is tracked already, and keepalived takes the first", ledger);
+        }
+    }
     for group in groups.iter_mut() {
-        group.checks.retain_mut(|tracked| known(tracked, ledger));
         let mut taken = BTreeSet::new();
-        let members = std::mem::take(&mut group.members);
-        for (member, place) in members {
-            let Some(instance) = instances.iter_mut().find(|instance| instance.item.original == member) else {
-                ledger.note(
-                    &place,
-                    place.line,
-                    &member,
-                    "there is no vrrp_instance of this name that was carried over",
-                );
-                continue;
+        group.members.retain_mut(|(member, place)| {
+            let Some(instance) = instances.iter().find(|instance| instance.item.original == *member) else {
+                ledger.note(place, place.line, member, NO_INSTANCE);
+                return false;
             };
-            if taken.insert(member) {
-                group.members.push((instance.item.name.clone(), place));
-            }
-            rank_alike(instance, &default_weight, ledger);
-            instance.checks.retain(|own| !group.checks.iter().any(|shared| shared.name == own.name));
-            instance.interfaces.retain(|own| !group.interfaces.iter().any(|shared| shared.name == own.name));
-        }
+            member.clone_from(&instance.item.name);
+            taken.insert(member.clone())
+        });
     }
 }
 
-/// keepalived ignores the weights of an instance in a sync group; here they are taken off.
-fn rank_alike(instance: &mut Instance, default_weight: &impl Fn(&str) -> bool, ledger: &mut Ledger) {
-    let checks = instance.checks.iter_mut().map(|tracked| {
-        let inherits = tracked.weight.is_none() && default_weight(&tracked.name);
-        (tracked, inherits)
-    });
-    for (tracked, inherits) in instance.interfaces.iter_mut().map(|tracked| (tracked, false)).chain(checks) {
-        if inherits || tracked.weight.is_some_and(|weight| weight != 0) {
-            let reason = "the weight is ignored in a sync group, as keepalived does: a failure is a fault";
-            ledger.note(&tracked.place, tracked.place.line, &tracked.name, reason);
-            tracked.weight = Some(0);
-        }
-    }
+/// Whether the group names the instance.
+pub(super) fn is_member(group: &Group, instance: &Instance) -> bool {
+    group.members.iter().any(|(name, _)| *name == instance.item.name)
 }
 
+/// A group of one is none.
 fn groups_of_two(draft: &mut Draft, ledger: &mut Ledger) {
     let names: BTreeSet<_> = draft.instances.iter().map(|instance| instance.item.name.clone()).collect();
     draft.groups.retain_mut(|group| {
-        group.members.retain(|(member, _)| names.contains(member));
+        group.members.retain(|(member, place)| {
+            let known = names.contains(member);
+            if !known {
+                ledger.note(place, place.line, member, NO_INSTANCE);
+            }
+            known
+        });
         let enough = group.members.len() > 1;
         if !enough {
-            ledger.leave(&group.item.statement, "a sync group needs at least two instances that were carried over");
+            let reason =
+                "a sync group needs at least two instances that were carried over; what it tracks counts for the one";
+            ledger.leave(&group.item.statement, reason);
+            if let Some(alone) = draft.instances.iter_mut().find(|instance| is_member(group, instance)) {
+                alone.interfaces.append(&mut group.interfaces);
+                alone.checks.append(&mut group.checks);
+            }
         }
         enough
     });

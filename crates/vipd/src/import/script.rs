@@ -7,57 +7,59 @@ use super::ledger::Ledger;
 use super::number::{seconds, toml_duration};
 use super::outcome::{Draft, Item, quoted, quoted_list};
 use super::tree::Statement;
-use super::words;
+use super::words::{self, UnclosedQuote};
+
+/// What the block says.
+struct Spoken {
+    command: Option<Vec<String>>,
+    interval: Duration,
+    timeout: Option<Duration>,
+    rise: u32,
+    fall: u32,
+    weight: i16,
+    reversed: bool,
+    user: Option<String>,
+}
+
+/// How many runs in a row vipd can wait for.
+const RUNS: std::ops::RangeInclusive<u32> = 1..=1000;
 
 pub(super) fn read(block: &Statement, globals: &Globals, draft: &mut Draft, ledger: &mut Ledger) {
     let Some(original) = block.argument() else {
         return ledger.leave(block, "it has no name");
     };
-    let mut command = None;
     // keepalived's defaults; there a script that takes longer than its interval has failed.
-    let (mut interval, mut timeout) = (Duration::from_secs(1), None);
-    let (mut rise, mut fall, mut weight) = (1_u32, 1_u32, 0_i16);
-    let mut user = globals.script_user.clone();
-    ledger.carry(block);
-    for statement in block.children() {
-        let argument = statement.argument();
-        let taken = match statement.keyword() {
-            "script" => argument.and_then(|line| argv(line, &statement.words[2..])).map(|argv| command = Some(argv)),
-            "interval" => argument.and_then(positive).map(|value| interval = value),
-            "timeout" => argument.and_then(positive).map(|value| timeout = Some(value)),
-            "rise" => argument.and_then(|text| text.parse().ok()).map(|value: u32| rise = value.clamp(1, 1000)),
-            "fall" => argument.and_then(|text| text.parse().ok()).map(|value: u32| fall = value.clamp(1, 1000)),
-            "weight" if statement.words.len() > 2 => {
-                ledger.leave(statement, "a reversed weight does not exist; turn the sign, and the check, round");
-                continue;
-            }
-            "weight" => {
-                let number = argument.and_then(|text| text.parse().ok()).filter(|weight| (-253..=253).contains(weight));
-                number.map(|value: i16| weight = value)
-            }
-            "user" => argument.map(|name| {
-                user = Some(name.to_owned());
-                if statement.words.len() > 2 {
-                    ledger.leave(statement, "the user is carried over; the group is always the user's own");
-                }
-            }),
-            "init_fail" => {
-                ledger.leave(statement, "a check counts neither as up nor as down before its first result");
-                continue;
-            }
-            other => {
-                ledger.leave(statement, &format!("the keyword {other:?} is not known in a vrrp_script"));
-                continue;
-            }
-        };
-        match taken {
-            Some(()) => ledger.carry(statement),
-            None => ledger.leave(statement, "the value cannot be read; the default is used"),
+    let mut spoken = Spoken {
+        command: None,
+        interval: Duration::from_secs(1),
+        timeout: None,
+        rise: 1,
+        fall: 1,
+        weight: 0,
+        reversed: false,
+        user: globals.script_user.clone(),
+    };
+    for statement in ledger.block(block) {
+        match spoken.hear(statement) {
+            Ok(()) => ledger.carry(statement),
+            Err(reason) => ledger.leave(statement, &reason),
         }
     }
+    let Spoken { command, interval, timeout, rise, fall, weight, reversed, user } = spoken;
     let Some(command) = command else {
         return ledger.leave(block, "it has no script");
     };
+    if reversed {
+        // Without the weight it would be a fault.
+        return ledger.leave(block, "a reversed weight does not exist; turn the sign, and the check, round");
+    }
+    if user.is_none() {
+        ledger.remark(
+            block,
+            "keepalived runs it as keepalived_script, or as root if there is no such user; vipd runs it as itself, which may \
+             do less: set user if that is not enough",
+        );
+    }
     let mut keys = vec![
         ("command", quoted_list(&command)),
         ("interval", toml_duration(interval)),
@@ -71,18 +73,58 @@ pub(super) fn read(block: &Statement, globals: &Globals, draft: &mut Draft, ledg
     draft.checks.push(Item { original: original.to_owned(), name, statement: block.clone(), keys });
 }
 
-fn positive(text: &str) -> Option<Duration> {
-    seconds(text).filter(|duration| !duration.is_zero())
+impl Spoken {
+    /// Takes one statement; an error is what of it is left behind, and why.
+    fn hear(&mut self, statement: &Statement) -> Result<(), String> {
+        let argument = statement.argument();
+        match statement.keyword() {
+            "script" => self.command = Some(argv(&statement.text)?),
+            "interval" => self.interval = positive(argument)?,
+            "timeout" => self.timeout = Some(positive(argument)?),
+            "rise" => return runs(argument, &mut self.rise),
+            "fall" => return runs(argument, &mut self.fall),
+            "weight" => {
+                let weight = argument.and_then(|text| text.parse().ok()).filter(|weight| (-253..=253).contains(weight));
+                self.weight = weight.ok_or("expected a weight from -253 to 253; the default, 0, is used")?;
+                self.reversed = statement.words.len() > 2;
+            }
+            "user" => {
+                self.user = Some(argument.ok_or("expected the name of a user")?.to_owned());
+                if statement.words.len() > 2 {
+                    return Err("the user is carried over; the group is always the user's own".to_owned());
+                }
+            }
+            "init_fail" => return Err("a check counts neither as up nor as down before its first result".to_owned()),
+            other => return Err(format!("the keyword {other:?} is not known in a vrrp_script")),
+        }
+        Ok(())
+    }
 }
 
-/// A program by its absolute path as it is; anything else is for the shell to find, as keepalived does.
-fn argv(line: &str, more: &[String]) -> Option<Vec<String>> {
-    let mut argv = words::of_script(line).ok()?;
-    argv.extend_from_slice(more);
-    let first = argv.first()?;
-    if first.starts_with('/') {
-        return Some(argv);
+fn positive(text: Option<&str>) -> Result<Duration, &'static str> {
+    let duration = text.and_then(seconds).filter(|duration| !duration.is_zero());
+    duration.ok_or("expected seconds; the default is used")
+}
+
+fn runs(text: Option<&str>, count: &mut u32) -> Result<(), String> {
+    let found: u32 = text.and_then(|text| text.parse().ok()).unwrap_or(1);
+    *count = found.clamp(*RUNS.start(), *RUNS.end());
+    match text.is_some_and(|text| *count.to_string() == *text) {
+        true => Ok(()),
+        false => Err(format!("expected 1 to 1000 runs; {count} is used")),
     }
-    let line = std::iter::once(line).chain(more.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
-    Some(["/bin/sh", "-c"].into_iter().map(str::to_owned).chain([line]).collect())
+}
+
+/// A program by its absolute path as it is; anything else is for the shell to find, as keepalived does. The words are split
+/// twice: the line has one word for the whole command, which has words of its own.
+fn argv(text: &str) -> Result<Vec<String>, String> {
+    let unclosed = |quote: UnclosedQuote| quote.to_string();
+    let line = words::escaped(text).map_err(unclosed)?;
+    let [_, command, more @ ..] = line.as_slice() else { return Err("expected a command".to_owned()) };
+    let mut argv = words::escaped(command).map_err(unclosed)?;
+    if argv.first().is_some_and(|program| program.starts_with('/')) {
+        argv.extend_from_slice(more);
+        return Ok(argv);
+    }
+    Ok(vec!["/bin/sh".to_owned(), "-c".to_owned(), line[1..].join(" ")])
 }

@@ -11,10 +11,16 @@ pub(super) struct Tracked {
     pub(super) place: Place,
 }
 
+impl Tracked {
+    /// Something is to be said about it.
+    pub(super) fn remark(&self, reason: &str, ledger: &mut Ledger) {
+        ledger.note(&self.place, self.place.line, &self.name, reason);
+    }
+}
+
 /// The items of a block.
 pub(super) fn read(block: &Statement, ledger: &mut Ledger) -> Vec<Tracked> {
-    ledger.carry(block);
-    block.children().iter().filter_map(|item| one(item, ledger)).collect()
+    ledger.block(block).iter().filter_map(|item| one(item, ledger)).collect()
 }
 
 fn one(item: &Statement, ledger: &mut Ledger) -> Option<Tracked> {

@@ -3,13 +3,15 @@
 use super::ImportError;
 use super::ledger::Place;
 use super::lines::Line;
-use super::words::Token;
+use super::words::{self, Token};
 
 /// A keyword with its arguments, and the block that it may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Statement {
     /// The keyword and its arguments; never empty.
     pub(super) words: Vec<String>,
+    /// The same as it was written: a script has words of its own kind.
+    pub(super) text: String,
     pub(super) place: Place,
     /// The last line of its block, or its own.
     pub(super) last_line: usize,
@@ -25,11 +27,6 @@ impl Statement {
     pub(super) fn argument(&self) -> Option<&str> {
         self.words.get(1).map(String::as_str)
     }
-
-    /// The statements of its block.
-    pub(super) fn children(&self) -> &[Statement] {
-        self.block.as_deref().unwrap_or_default()
-    }
 }
 
 /// Deeper than any real file, and shallow enough for any stack.
@@ -41,18 +38,16 @@ pub(super) fn build(lines: Vec<Line>) -> Result<Vec<Statement>, ImportError> {
     let mut current: Vec<Statement> = Vec::new();
     for Line { tokens, place, last_line } in lines {
         let error = |problem: &str| Err(ImportError { place: place.clone(), problem: problem.to_owned() });
-        let mut words = Vec::new();
         for token in tokens {
             match token {
-                Token::Word(word) => words.push(word),
+                Token::Text(text) => {
+                    let (words, place) = (words::split(&text), place.clone());
+                    current.push(Statement { words, text, place, last_line, block: None });
+                }
                 Token::Open => {
                     // Alone on its line it belongs to the line before.
-                    let owner = match finished(&mut words, &place, last_line) {
-                        Some(statement) => statement,
-                        None => match current.pop_if(|last| last.block.is_none()) {
-                            Some(statement) => statement,
-                            None => return error("`{` without a keyword before it"),
-                        },
+                    let Some(owner) = current.pop_if(|last| last.block.is_none()) else {
+                        return error("`{` without a keyword before it");
                     };
                     if open.len() >= DEEPEST {
                         return error("blocks nest too deeply");
@@ -60,7 +55,6 @@ pub(super) fn build(lines: Vec<Line>) -> Result<Vec<Statement>, ImportError> {
                     open.push((std::mem::take(&mut current), owner));
                 }
                 Token::Close => {
-                    current.extend(finished(&mut words, &place, last_line));
                     let Some((outer, mut owner)) = open.pop() else {
                         return error("`}` without a block to close");
                     };
@@ -70,7 +64,6 @@ pub(super) fn build(lines: Vec<Line>) -> Result<Vec<Statement>, ImportError> {
                 }
             }
         }
-        current.extend(finished(&mut words, &place, last_line));
     }
     match open.pop() {
         None => Ok(current),
@@ -79,9 +72,4 @@ pub(super) fn build(lines: Vec<Line>) -> Result<Vec<Statement>, ImportError> {
             Err(ImportError { place: owner.place, problem })
         }
     }
-}
-
-fn finished(words: &mut Vec<String>, place: &Place, last_line: usize) -> Option<Statement> {
-    let words = std::mem::take(words);
-    (!words.is_empty()).then(|| Statement { words, place: place.clone(), last_line, block: None })
 }

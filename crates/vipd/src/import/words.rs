@@ -1,83 +1,127 @@
-//! One line as words: comments, quotes and escapes, as keepalived.conf(5) has them under "Quoted strings".
+//! One line as words: comments, braces, quotes and escapes, as keepalived's lib/parser.c has them.
+//!
+//! ```text
+//!  line ─▶ without_comment ─▶ cut ──▶ split    the words of any keyword: `"` quotes, nothing is escaped
+//!                            braces └▶ escaped  the words of a script: `"` and `'` quote, a backslash escapes
+//! ```
 
-/// A word, or a brace that opens or closes a block.
+use thiserror::Error;
+
+/// Text without braces, or a brace that opens or closes a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
-    Word(String),
+    Text(String),
     Open,
     Close,
 }
 
 /// A quote was opened and not closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a quote ({0}) is opened and not closed")]
 pub(super) struct UnclosedQuote(pub(super) char);
 
-/// The line without its comment: `#` or `!` to its end, unless quoted or escaped.
+/// What a character of a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// One that may mean something.
+    Bare(char),
+    /// A `"`.
+    Quote,
+    /// One between quotes, or of an escape.
+    Kept(char),
+}
+
+/// The characters of a line with their places, and whether each stands for itself.
+fn parts(line: &str) -> impl Iterator<Item = (usize, Part)> {
+    let (mut quoted, mut escaped) = (false, false);
+    line.char_indices().map(move |(at, c)| {
+        let part = match c {
+            c if escaped => Part::Kept(c),
+            '"' => Part::Quote,
+            c if quoted || c == '\\' => Part::Kept(c),
+            c => Part::Bare(c),
+        };
+        quoted ^= part == Part::Quote;
+        escaped = !escaped && c == '\\';
+        (at, part)
+    })
+}
+
+/// The line without its comment: a `#` or `!` that is not quoted, to the end.
 pub(super) fn without_comment(line: &str) -> &str {
-    let mut quote = None;
-    let mut chars = line.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match (quote, c) {
-            (_, '\\') => drop(chars.next()),
-            (Some(open), c) if c == open => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'') => quote = Some(c),
-            (None, '#' | '!') => return &line[..at],
-            (None, _) => {}
-        }
-    }
-    line
+    let comment = parts(line).find(|(_, part)| matches!(part, Part::Bare('#' | '!')));
+    &line[..comment.map_or(line.len(), |(at, _)| at)]
 }
 
-/// The words of a line that has no comment.
-pub(super) fn split(line: &str) -> Result<Vec<Token>, UnclosedQuote> {
+/// The pieces of a line that has no comment: keepalived ends a line at every brace that is not quoted.
+pub(super) fn cut(line: &str) -> Result<Vec<Token>, UnclosedQuote> {
     let mut tokens = Vec::new();
-    let mut chars = line.chars().peekable();
-    while chars.next_if(|c| c.is_whitespace()).is_some() {}
-    while chars.peek().is_some() {
-        let mut word = String::new();
-        let mut quoted = false;
-        let mut quote = None;
-        while let Some(c) = chars.next_if(|c| quote.is_some() || !c.is_whitespace()) {
-            match (quote, c) {
-                (_, '\\') => escaped(&mut chars, &mut word),
-                (Some(open), c) if c == open => quote = None,
-                (None, '"' | '\'') => (quote, quoted) = (Some(c), true),
-                (_, c) => word.push(c),
-            }
-        }
-        if let Some(open) = quote {
-            return Err(UnclosedQuote(open));
-        }
-        if quoted {
-            tokens.push(Token::Word(word))
-        } else {
-            tokens.extend(with_braces(word))
-        }
-        while chars.next_if(|c| c.is_whitespace()).is_some() {}
+    let mut from = 0;
+    let text = |text: &str| (!text.trim().is_empty()).then(|| Token::Text(text.trim().to_owned()));
+    for (at, part) in parts(line) {
+        let brace = match part {
+            Part::Bare('{') => Token::Open,
+            Part::Bare('}') => Token::Close,
+            Part::Bare(_) | Part::Quote | Part::Kept(_) => continue,
+        };
+        tokens.extend(text(&line[from..at]));
+        tokens.push(brace);
+        from = at + 1;
     }
-    Ok(tokens)
+    tokens.extend(text(&line[from..]));
+    match parts(line).filter(|(_, part)| *part == Part::Quote).count() % 2 {
+        0 => Ok(tokens),
+        _ => Err(UnclosedQuote('"')),
+    }
 }
 
-/// `{`, `}`, and words that end in one: `VI_1{`.
-fn with_braces(word: String) -> Vec<Token> {
-    match word.as_str() {
-        "{" => vec![Token::Open],
-        "}" => vec![Token::Close],
-        _ => match word.strip_suffix('{') {
-            Some(rest) if !rest.contains(['{', '}']) && !rest.ends_with('$') => {
-                vec![Token::Word(rest.to_owned()), Token::Open]
+/// The words of a keyword and its arguments: between spaces, or between quotes.
+pub(super) fn split(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quoted = false;
+    for (_, part) in parts(text) {
+        match part {
+            Part::Quote => {
+                words.extend(word.take());
+                quoted = !quoted;
+                word = quoted.then(String::new);
             }
-            _ => match word.strip_suffix('}') {
-                Some(rest) if !rest.contains(['{', '}']) => vec![Token::Word(rest.to_owned()), Token::Close],
-                _ => vec![Token::Word(word)],
-            },
-        },
+            Part::Bare(c) if c.is_whitespace() => words.extend(word.take()),
+            Part::Bare(c) | Part::Kept(c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// The words of a script ("Quoted strings" of the manual): quotes join what they touch, a backslash escapes.
+pub(super) fn escaped(text: &str) -> Result<Vec<String>, UnclosedQuote> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (_, '\\') => escape(&mut chars, word.get_or_insert_default()),
+            (Some(open), c) if c == open => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    match quote {
+        None => Ok(words),
+        Some(open) => Err(UnclosedQuote(open)),
     }
 }
 
 /// What follows a backslash: `\n`, `\033`, `\x1b`, `\cC`, or any other character for itself.
-fn escaped(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, word: &mut String) {
+fn escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, word: &mut String) {
     let digits = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>, radix, most| {
         let mut value = 0;
         for _ in 0..most {
@@ -113,50 +157,43 @@ fn escaped(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, word: &mut Stri
     }
 }
 
-/// A script's words: spaces separate them unless they stand in single quotes ("SCRIPTS" of the manual).
-pub(super) fn of_script(line: &str) -> Result<Vec<String>, UnclosedQuote> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quoted = false;
-    for c in line.chars() {
-        match c {
-            '\'' => {
-                quoted = !quoted;
-                word.get_or_insert_default();
-            }
-            c if c.is_whitespace() && !quoted => words.extend(word.take()),
-            c => word.get_or_insert_default().push(c),
-        }
-    }
-    if quoted {
-        return Err(UnclosedQuote('\''));
-    }
-    words.extend(word);
-    Ok(words)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn words(line: &str) -> Vec<String> {
         let shown = |token| match token {
-            Token::Word(word) => word,
-            Token::Open => "<open>".to_owned(),
-            Token::Close => "<close>".to_owned(),
+            Token::Text(text) => split(&text),
+            Token::Open => vec!["<open>".to_owned()],
+            Token::Close => vec!["<close>".to_owned()],
         };
-        split(without_comment(line)).unwrap().into_iter().map(shown).collect()
+        cut(without_comment(line)).unwrap().into_iter().flat_map(shown).collect()
     }
 
-    /// The examples of keepalived.conf(5).
+    /// The examples of keepalived.conf(5), which are about scripts.
     #[test]
-    fn quotes_join_what_they_touch() {
-        assert_eq!(words(r#"abcd" efg h jkl "mnop"#), ["abcd efg h jkl mnop"]);
-        assert_eq!(words(r#"abcd "efg h jkl" mnop"#), ["abcd", "efg h jkl", "mnop"]);
+    fn quotes_of_a_script_join_what_they_touch() {
+        assert_eq!(escaped(r#"abcd" efg h jkl "mnop"#).unwrap(), ["abcd efg h jkl mnop"]);
+        assert_eq!(escaped(r#"abcd "efg h jkl" mnop"#).unwrap(), ["abcd", "efg h jkl", "mnop"]);
         assert_eq!(
-            words(r#"script "bash -c '</dev/tcp/127.0.0.1/80'""#),
+            escaped(r#"script "bash -c '</dev/tcp/127.0.0.1/80'""#).unwrap(),
             ["script", "bash -c '</dev/tcp/127.0.0.1/80'"]
         );
+        assert_eq!(escaped("/bin/sh -c 'a b' ''").unwrap(), ["/bin/sh", "-c", "a b", ""]);
+    }
+
+    #[test]
+    fn escapes_of_a_script_are_those_of_the_manual() {
+        assert_eq!(escaped(r#"\"a\" "b\\c" \101\x42 "\tx""#).unwrap(), ["\"a\"", "b\\c", "AB", "\tx"]);
+        assert_eq!(escaped(r"\cA").unwrap(), ["\u{1}"]);
+        assert_eq!(escaped("end\\").unwrap(), ["end\\"]);
+    }
+
+    #[test]
+    fn any_other_line_knows_double_quotes_only() {
+        assert_eq!(words(r#"abcd" efg "mnop """#), ["abcd", " efg ", "mnop", ""]);
+        assert_eq!(words(r"auth_pass it's\n"), ["auth_pass", r"it's\n"]);
+        assert_eq!(words(r#"notify "a \" { b""#), ["notify", r#"a \" { b"#]);
     }
 
     #[test]
@@ -165,30 +202,21 @@ mod tests {
         assert_eq!(words("priority 100! high"), ["priority", "100"]);
         assert_eq!(words("! all of it"), Vec::<String>::new());
         assert_eq!(words(r#"notify "a # b ! c" # d"#), ["notify", "a # b ! c"]);
-    }
-
-    #[test]
-    fn escapes_are_those_of_the_manual() {
-        assert_eq!(words(r#"\"a\" "b\\c" \101\x42 "\tx""#), ["\"a\"", "b\\c", "AB", "\tx"]);
-        assert_eq!(words(r"\cA"), ["\u{1}"]);
-        assert_eq!(words("end\\"), ["end\\"]);
+        assert_eq!(words(r"auth_pass a\#b # c"), ["auth_pass", r"a\#b"]);
+        assert_eq!(words("auth_pass it's # the one"), ["auth_pass", "it's"]);
     }
 
     #[test]
     fn braces_open_and_close_blocks_wherever_they_stand() {
         assert_eq!(words("vrrp_instance VI_1{"), ["vrrp_instance", "VI_1", "<open>"]);
-        assert_eq!(words("group { VI_1 VI_2 }"), ["group", "<open>", "VI_1", "VI_2", "<close>"]);
-        assert_eq!(words("${X} \"{\" a}"), ["${X}", "{", "a", "<close>"]);
+        assert_eq!(words("group {VI_1 VI_2}"), ["group", "<open>", "VI_1", "VI_2", "<close>"]);
+        assert_eq!(words("a{b}c"), ["a", "<open>", "b", "<close>", "c"]);
+        assert_eq!(words("\"{\" a}"), ["{", "a", "<close>"]);
     }
 
     #[test]
     fn an_open_quote_is_an_error() {
-        assert_eq!(split("interface \"lo"), Err(UnclosedQuote('"')));
-        assert_eq!(of_script("bash -c 'x"), Err(UnclosedQuote('\'')));
-    }
-
-    #[test]
-    fn single_quotes_keep_a_parameter_of_a_script_together() {
-        assert_eq!(of_script("/bin/sh -c 'a b' ''").unwrap(), ["/bin/sh", "-c", "a b", ""]);
+        assert_eq!(cut("interface \"lo"), Err(UnclosedQuote('"')));
+        assert_eq!(escaped("bash -c 'x"), Err(UnclosedQuote('\'')));
     }
 }

@@ -9,6 +9,8 @@ pub mod bearer;
 pub mod capability;
 mod datagram;
 pub mod monitor;
+#[cfg(test)]
+pub(crate) mod namespace;
 pub mod netlink;
 
 use std::time::Duration;
@@ -162,6 +164,13 @@ impl Observed {
     #[must_use]
     pub fn link_name(&self, index: u32) -> String {
         self.link_by_index(index).map_or_else(|| format!("interface {index}"), |link| link.name.clone())
+    }
+
+    /// The hardware addresses that are this host's alone. A virtual router's is that of all its routers (RFC 9568 §7.3).
+    #[must_use]
+    pub fn own_macs(&self) -> Vec<MacAddr> {
+        let own = |mac: &MacAddr| !matches!(mac.octets(), [0, 0, 0x5e, 0, 1..=2, _]);
+        self.links.iter().filter_map(|link| link.mac).filter(own).collect()
     }
 
     /// The addresses on the interface with that number.

@@ -84,6 +84,20 @@ impl Monitor {
             }
         }
     }
+
+    /// Forgets what has been told until now: to be called before looking at all of it, once something is
+    /// [lost](Change::Lost). The error comes before what was told before it, which would be taken for news.
+    pub fn forget(&mut self) {
+        // What goes on at such a rate is lost again, and looked up again.
+        for _ in 0..UNREAD / 256 {
+            self.heard.clear();
+            let mut space = &mut self.inbox[..];
+            match self.socket.recv(&mut space, MSG_DONTWAIT) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
 }
 
 fn change(payload: NetlinkPayload<RouteNetlinkMessage>) -> Option<Change> {
@@ -113,26 +127,13 @@ fn change(payload: NetlinkPayload<RouteNetlinkMessage>) -> Option<Change> {
 #[cfg(test)]
 mod tests {
     use super::super::batch::{Changes, Request};
+    use super::super::namespace;
     use super::super::netlink::Netlink;
     use super::*;
 
-    /// In a network namespace of its own; skipped where none can be made.
-    fn in_a_namespace(test: impl FnOnce() + Send + 'static) {
-        let unshared = || nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
-        let run = std::thread::spawn(move || unshared().map(|()| test()));
-        match run.join() {
-            Ok(Ok(())) => {}
-            Ok(Err(errno)) => {
-                assert!(std::env::var("CI").as_deref() != Ok("true"), "CI must run this, but: unshare: {errno}");
-                eprintln!("skipped: network namespaces need root or CAP_SYS_ADMIN: unshare: {errno}");
-            }
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    }
-
     #[test]
     fn what_does_not_fit_is_lost_is_said_to_be_and_can_be_looked_up() {
-        in_a_namespace(|| {
+        namespace::within(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let mut monitor = Monitor::with_room_for(4096).unwrap();
@@ -149,6 +150,11 @@ mod tests {
                 let heard: Vec<_> = std::iter::from_fn(|| monitor.try_next()).collect();
                 assert!(heard.contains(&Change::Lost), "200 notifications fit into 4 KiB: {}", heard.len());
                 assert!(heard.len() < 200);
+                assert_eq!(heard.first(), Some(&Change::Lost), "before what was told before");
+                changes.carry_out(&requests, |at, error| panic!("address {at}: {error}")).unwrap();
+                assert_eq!(monitor.try_next(), Some(Change::Lost));
+                monitor.forget();
+                assert_eq!(monitor.try_next(), None, "what is old is no news");
                 let observed = Netlink::connect().unwrap().observe().unwrap();
                 assert_eq!(observed.on(1).count(), 200);
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use netlink_packet_core::{DefaultNla, Emitable as _, NLA_F_NESTED, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{DefaultNla, Emitable as _, NLA_F_NESTED, NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
 };
@@ -99,17 +99,17 @@ impl Netlink {
         Ok(list.iter().filter_map(one).collect())
     }
 
-    /// Adds `net` to a link, tagged as ours.
+    /// Adds `net` to a link for good, tagged as ours; if it is there, it stays for good from now on.
     ///
     /// IPv6: no duplicate address detection, because the caller has probed and the address must answer at once; and
     /// deprecated from the start, so that the host does not choose it as source of its own connections, which
     /// would die when the address moves (RFC 6724 §5 rule 3; keepalived does the same).
     ///
     /// # Errors
-    /// `AlreadyExists` if it is there; `PermissionDenied` without `CAP_NET_ADMIN`.
+    /// `PermissionDenied` without `CAP_NET_ADMIN`.
     pub fn add(&mut self, net: IpNet, link: u32) -> io::Result<()> {
         let message = RouteNetlinkMessage::NewAddress(addition(net, link, None, true));
-        self.requests.one(message, NLM_F_CREATE | NLM_F_EXCL)
+        self.requests.one(message, NLM_F_CREATE | NLM_F_REPLACE)
     }
 
     /// Removes `net` from a link.

@@ -98,6 +98,20 @@ impl DeadMan {
         Support::find_out(&mut kernel, &mut Batch::default(), table)
     }
 
+    /// Whether a switch of that name guards `address`, of whichever daemon it is. One question to the kernel.
+    ///
+    /// # Errors
+    /// There was no answer. A refusal is one: there is no such switch, or without `CAP_NET_ADMIN` it is not to be seen.
+    pub fn guards(table: &TableName, address: Leased) -> Result<bool, LeaseError> {
+        let Ok(mut kernel) = Nfnetlink::open() else { return Ok(false) };
+        let (scope, mut found) = (address.scope(), false);
+        let is_it = |element: Element<'_>| found |= Leased::from_key(scope, element.key) == Some(address);
+        match elements(&mut kernel, &mut Batch::default(), Family::Inet, table, ruleset::guarded_name(scope), is_it) {
+            Err(LeaseError::Refused(_)) => Ok(false),
+            result => result.map(|()| found),
+        }
+    }
+
     /// Opens the switch in the network namespace of the calling thread. Changes nothing yet.
     ///
     /// What a dead daemon left guarded stays so, and silent, until [`DeadMan::sweep`].
@@ -332,9 +346,8 @@ impl DeadMan {
     }
 
     /// Hands each element of a set or a map to `each`, a disturbed list perhaps twice; none if it is not there.
-    fn elements(&mut self, family: Family, set: &str, mut each: impl FnMut(Element<'_>)) -> Result<(), LeaseError> {
-        ruleset::list(&mut self.batch, family, self.table.as_str(), set);
-        match self.kernel.list(&self.batch, |part| answer::elements(part).for_each(&mut each)) {
+    fn elements(&mut self, family: Family, set: &str, each: impl FnMut(Element<'_>)) -> Result<(), LeaseError> {
+        match elements(&mut self.kernel, &mut self.batch, family, &self.table, set, each) {
             Err(error) if error.is_discrepancy() => Ok(()),
             result => result,
         }
@@ -430,6 +443,18 @@ impl DeadMan {
     fn per_transaction(&self, bytes_of_item: usize) -> usize {
         (self.kernel.longest().saturating_sub(BYTES_OF_FRAME) / bytes_of_item).max(1)
     }
+}
+
+fn elements(
+    kernel: &mut Nfnetlink,
+    batch: &mut Batch,
+    family: Family,
+    table: &TableName,
+    set: &str,
+    mut each: impl FnMut(Element<'_>),
+) -> Result<(), LeaseError> {
+    ruleset::list(batch, family, table.as_str(), set);
+    kernel.list(batch, |part| answer::elements(part).for_each(&mut each))
 }
 
 fn admission(restricted: &BTreeSet<u32>, number: u32) -> Admission {

@@ -41,7 +41,7 @@ impl LeaseError {
         match self {
             Self::Unavailable(missing) => Some(missing.hint()),
             Self::Refused(refusal) if refusal.errno == Errno::EPERM => {
-                Some("another running vipd owns the table; give this one another table name")
+                Some("another running vipd owns the table: stop that one")
             }
             Self::Stalled { .. } => Some("give vipd more CPU, or a longer advertisement interval"),
             Self::Refused(_) | Self::Socket(_) | Self::Unanswered => None,

@@ -60,7 +60,7 @@ impl Missing {
         match self {
             Self::Nfnetlink(_) | Self::NfTables => "load the module nf_tables, or use a kernel with CONFIG_NF_TABLES",
             Self::Permission => "give vipd CAP_NET_ADMIN",
-            Self::Taken(_) => "stop the other vipd, or give this one another table name",
+            Self::Taken(_) => "one vipd runs in a network namespace: stop the other one",
             Self::Part(_) => "use a kernel with CONFIG_NF_TABLES_ARP and CONFIG_NF_TABLES_INET, 4.18 or newer",
         }
     }
@@ -101,7 +101,8 @@ impl Refresh {
     fn find_out(kernel: &mut Nfnetlink, batch: &mut Batch, table: &TableName, flags: u32) -> Result<Self, LeaseError> {
         const SHORT: Duration = Duration::from_secs(600);
         const LONG: Duration = Duration::from_secs(6000);
-        let name = format!("{table}-probe");
+        // Of this process alone: another one may be finding out as well.
+        let name = format!("{table}-probe-{}", std::process::id());
         let add = |batch: &mut Batch, kernel: &mut Nfnetlink, timeout: Duration| {
             let lease = (1, u64::try_from(timeout.as_millis()).ok());
             ruleset::live_of(batch, Family::Inet, &name, Operation::AddElements, std::iter::once(lease));

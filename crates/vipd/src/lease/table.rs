@@ -10,7 +10,7 @@ use thiserror::Error;
 #[error("a table name is a letter, then up to {} letters, digits, dots, hyphens and underscores", TableName::MAX - 1)]
 pub struct TableNameError;
 
-/// The name of the dead-man switch's tables (families arp and inet). Each daemon of a network namespace needs its own.
+/// The name of the dead-man switch's tables (families arp and inet).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableName(String);
 

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!  preflight ─▶ held here? ── yes ──────────────────────────▶ announce ─▶ done
-//!                   │ no
+//!                   │ no, or a dead daemon left it silent or to lapse
 //!                   ▼
 //!                 probe ── in use ─▶ refuse (or warn, with --force)
 //!                   │ free
 //!                   ▼
-//!                  add ─▶ read back ─▶ announce ─▶ done
-//!                            └── any error ─▶ remove again ─▶ failed and undone
+//!        lift a dead daemon's guard ─▶ add ─▶ announce ─▶ read back ─▶ done
+//!                                       └── any error ─▶ remove again ─▶ failed and undone
 //! ```
 //!
 //! A signal stops it up to the end of the probe. From the addition on it runs to the end, which takes half a second, so
@@ -29,6 +29,7 @@ use crate::kernel::Observed;
 use crate::kernel::capability::Capability;
 use crate::preflight::{self, Assignable};
 use crate::probe::{self, Next, Probe, Verdict};
+use crate::verbs::guard;
 use crate::wire::Wire;
 
 /// What was asked for.
@@ -53,9 +54,14 @@ pub struct Request {
 /// Anything in [`Error`] but what only `unassign` can meet. Unless it is [`Error::NotUndone`], the host is as it was.
 pub fn assign(request: &Request, report: &mut VipReport, progress: &dyn Fn(&str)) -> Result<(), Error> {
     let mut hands = Hands::new()?;
-    let (observed, assignable) = look(request, &mut hands)?;
+    let (mut observed, assignable) = look(request, &mut hands)?;
     let Assignable { vip, link, held, warnings } = assignable;
     report.warnings.extend(warnings);
+    let silent = guard::over(&vip)?;
+    if !held {
+        // What lapses by itself is not there: it is added for good.
+        observed.addresses.remove(vip.link, vip.net);
+    }
 
     let mut holder = Holder::default();
     holder.hold(vip.clone());
@@ -63,7 +69,9 @@ pub fn assign(request: &Request, report: &mut VipReport, progress: &dyn Fn(&str)
     if held {
         effects.push(Effect::Announce(vip.clone()));
     }
-    let probe = request.probe.filter(|_| !held);
+    // While it was silent another host may have taken it.
+    let probe = request.probe.filter(|_| !held || silent.is_some());
+    let was_silent = silent.as_ref().map(|_| format!("let {} be heard again, which a dead vipd left silent", vip.net));
     // Put into words for a dry run, or afterwards: no address waits for words.
     let planned = || VipChange {
         address: vip.net,
@@ -72,6 +80,7 @@ pub fn assign(request: &Request, report: &mut VipReport, progress: &dyn Fn(&str)
         steps: probe
             .map(|time| question(&vip, time))
             .into_iter()
+            .chain(was_silent.clone())
             .chain(effects.iter().map(ToString::to_string))
             .collect(),
         announcements: 0,
@@ -105,8 +114,18 @@ pub fn assign(request: &Request, report: &mut VipReport, progress: &dyn Fn(&str)
     }
 
     progress(&format!("add and announce {vip}"));
-    let announcements = carry_out(&effects, &vip, held, &observed, &mut hands)?;
-    let untagged = last_look(&vip, &mut hands)?;
+    if let Some(silent) = silent {
+        silent.lift()?;
+        let address = vip.net.addr();
+        report.warnings.push(format!("a vipd that has died left {address} silent; it is heard again"));
+    }
+    let done = carry_out(&effects, &observed, &mut hands)
+        .and_then(|announcements| Ok((announcements, last_look(&vip, &mut hands)?)));
+    let (announcements, untagged) = match done {
+        Ok(done) => done,
+        Err(cause) if held => return Err(cause),
+        Err(cause) => return Err(take_back(cause, &vip, &mut hands)),
+    };
     report.warnings.extend(untagged.filter(|_| !held));
     report.changes.push(VipChange { announcements, conflict, ..planned() });
     Ok(())
@@ -147,7 +166,7 @@ fn ask(
     interrupt: &Interrupt,
 ) -> Result<Verdict, Error> {
     let address = vip.net.addr();
-    let ours: Vec<_> = observed.links.iter().filter_map(|link| link.mac).collect();
+    let ours = observed.own_macs();
     let own = wire.link().mac.unwrap_or_default();
     let mut probe = Probe::new(address, own, ours, time, clock::jitter(), clock::now());
     loop {
@@ -171,17 +190,9 @@ fn waiting(source: std::io::Error) -> Error {
     Error::Kernel { what: "waiting for signals".into(), source }
 }
 
-/// Applies the effects; takes the address back if one of them fails, unless it was here before.
-fn carry_out(effects: &[Effect], vip: &Vip, held: bool, observed: &Observed, hands: &mut Hands) -> Result<u32, Error> {
-    let mut frames = 0;
-    for effect in effects {
-        match hands.apply(effect, observed) {
-            Ok(sent) => frames += sent,
-            Err(cause) if held => return Err(cause),
-            Err(cause) => return Err(take_back(cause, vip, hands)),
-        }
-    }
-    Ok(frames)
+/// Applies the effects up to the first that fails; returns how many frames were announced.
+fn carry_out(effects: &[Effect], observed: &Observed, hands: &mut Hands) -> Result<u32, Error> {
+    effects.iter().try_fold(0, |frames, effect| Ok(frames + hands.apply(effect, observed)?))
 }
 
 /// Whether the address is still there after it was announced; a warning if it has lost its tag.

@@ -6,8 +6,8 @@ use std::path::Path;
 use bc_model::exit::Exit;
 use serde::Serialize;
 
-use crate::config::{Config, LoadError, Problem, Summary, describe_lease};
-use crate::lease::Enforcement;
+use crate::config::{Check, Config, Instance, LoadError, MayRunAs, Problem, Summary, describe_lease, text_of};
+use crate::lease::{Enforcement, LeaseError, Missing, Support};
 
 /// What was found, as JSON has it.
 #[derive(Debug, Serialize)]
@@ -23,7 +23,9 @@ struct CheckReport<'a> {
 /// Checks `file` (`-` is standard input), prints what it would do to `out`, and problems and warnings to `err`.
 ///
 /// The result is 0 if the configuration is right, and 2 if it is wrong or cannot be read. `exists` says whether an
-/// interface is there now; one that is not is worth a warning only, for it may appear later.
+/// interface is there now; one that is not is worth a warning only, for it may appear later. `switch` looks for the
+/// dead-man switch, if there is an instance with a lease. `may_run_as` says whether this process could be the daemon of a check
+/// with that user; the daemon may be given other privileges.
 ///
 /// # Errors
 /// What the streams say.
@@ -31,14 +33,23 @@ pub fn check(
     file: &Path,
     json: bool,
     exists: impl Fn(&str) -> bool,
+    switch: impl FnOnce() -> Result<Support, LeaseError>,
+    may_run_as: MayRunAs,
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> io::Result<Exit> {
     let name = if file == Path::new("-") { "<stdin>".to_owned() } else { file.display().to_string() };
     match load(file, &name) {
         Ok(config) => {
-            let mut summary = Summary::of(&config, |instance| describe_lease(instance, Enforcement::DeadMan));
+            let leased = |instance: &Instance| matches!(instance.lease_plan(Enforcement::DeadMan), Ok(Some(_)));
+            let found = config.instances.values().any(leased).then(switch);
+            let means = Means::of(found.as_ref());
+            let mut summary = Summary::of(&config, |instance| means.describe(instance));
             summary.warnings.extend(absent_interfaces(&config, exists));
+            summary.warnings.extend(unrunnable_checks(&config, may_run_as));
+            if let (Means::Known(Enforcement::AddressLifetime), Some(Err(error))) = (means, &found) {
+                summary.warnings.push(error.to_string());
+            }
             for warning in &summary.warnings {
                 writeln!(err, "warning: {warning}")?;
             }
@@ -72,6 +83,38 @@ pub fn check(
     }
 }
 
+/// What enforces the leases on this host, as far as it can be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Means {
+    Known(Enforcement),
+    /// Only who may use nf_tables can see whether it is there.
+    Unknown,
+}
+
+impl Means {
+    fn of(found: Option<&Result<Support, LeaseError>>) -> Self {
+        match found {
+            // A running vipd has it.
+            None | Some(Ok(_) | Err(LeaseError::Unavailable(Missing::Taken(_)))) => Self::Known(Enforcement::DeadMan),
+            Some(Err(LeaseError::Unavailable(Missing::Permission))) => Self::Unknown,
+            Some(Err(_)) => Self::Known(Enforcement::AddressLifetime),
+        }
+    }
+
+    fn describe(self, instance: &Instance) -> String {
+        let [switch, lifetime] =
+            [Enforcement::DeadMan, Enforcement::AddressLifetime].map(|means| describe_lease(instance, means));
+        match self {
+            Self::Known(Enforcement::DeadMan) => switch,
+            Self::Known(Enforcement::AddressLifetime) => lifetime,
+            Self::Unknown if switch == lifetime => switch,
+            Self::Unknown => format!(
+                "whether this kernel has nf_tables can be seen with CAP_NET_ADMIN only. With it: {switch}. Without: {lifetime}"
+            ),
+        }
+    }
+}
+
 impl<'a> CheckReport<'a> {
     fn about(file: &'a str, valid: bool) -> Self {
         Self { schema: Summary::SCHEMA, file, valid, problems: &[], summary: None, error: None }
@@ -82,10 +125,10 @@ fn load(file: &Path, name: &str) -> Result<Config, LoadError> {
     if file != Path::new("-") {
         return Config::load(file);
     }
-    let mut text = String::new();
-    let read = io::stdin().lock().read_to_string(&mut text);
+    let mut bytes = Vec::new();
+    let read = io::stdin().lock().read_to_end(&mut bytes);
     read.map_err(|source| LoadError::Unreadable { file: name.to_owned(), source })?;
-    Ok(Config::parse(name, &text)?)
+    Ok(Config::parse(name, text_of(name, &bytes)?)?)
 }
 
 fn report(report: &CheckReport<'_>, out: &mut impl Write) -> io::Result<()> {
@@ -103,6 +146,16 @@ fn absent_interfaces(config: &Config, exists: impl Fn(&str) -> bool) -> Vec<Stri
         }
     }
     warnings
+}
+
+fn unrunnable_checks(config: &Config, may_run_as: MayRunAs) -> Vec<String> {
+    let warning = |check: &Check| {
+        let user = check.user.as_deref()?;
+        let why = may_run_as(user).err()?;
+        let name = &check.name;
+        Some(format!("check {name}: user {user}: {why}; a vipd that may do no more than this process refuses to run"))
+    };
+    config.checks.values().filter_map(warning).collect()
 }
 
 fn counted(config: &Config) -> String {
@@ -123,13 +176,30 @@ fn counted(config: &Config) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lease::{Refresh, TableName};
+
+    fn found() -> Result<Support, LeaseError> {
+        Ok(Support { refresh: Refresh::Update, owned: true })
+    }
 
     fn checked(text: &str, json: bool) -> (Exit, String, String) {
+        checked_where(text, json, found)
+    }
+
+    fn may_run_as(user: &str) -> Result<(), String> {
+        if user == "nobody" { Err("why not".to_owned()) } else { Ok(()) }
+    }
+
+    fn checked_where(
+        text: &str,
+        json: bool,
+        switch: impl FnOnce() -> Result<Support, LeaseError>,
+    ) -> (Exit, String, String) {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("vipd.toml");
         std::fs::write(&file, text).unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let exit = check(&file, json, |name| name == "eth0", &mut out, &mut err).unwrap();
+        let exit = check(&file, json, |name| name == "eth0", switch, may_run_as, &mut out, &mut err).unwrap();
         let place = directory.path().display().to_string() + "/";
         let words = |bytes| String::from_utf8(bytes).unwrap().replace(&place, "");
         (exit, words(out), words(err))
@@ -154,6 +224,40 @@ mod tests {
     }
 
     #[test]
+    fn what_the_kernel_enforces_is_what_this_kernel_can() {
+        const INSTANCE: &str =
+            "[[instance]]\nname = \"a\"\nmode = \"managed\"\ninterface = \"eth0\"\naddresses = [\"198.18.0.1/24\"]\n";
+        let missing = |what| move || Err(LeaseError::Unavailable(what));
+        let leases = |switch: Result<Support, LeaseError>| {
+            let (exit, out, err) = checked_where(INSTANCE, false, || switch);
+            assert_eq!(exit, Exit::Done, "{err}");
+            (out.contains("(dead-man switch)"), out.contains("no dead-man switch here"), err)
+        };
+        let taken = Missing::Taken(TableName::default());
+        for switch in [found(), missing(taken)()] {
+            let (with, without, err) = leases(switch);
+            assert!(with && !without && !err.contains("dead-man"), "{err}");
+        }
+        let (with, without, err) = leases(missing(Missing::NfTables)());
+        assert!(!with && without, "{err}");
+        assert!(err.contains("warning: no dead-man switch here: the kernel has no nf_tables"), "{err}");
+        let (with, without, _) = leases(missing(Missing::Permission)());
+        assert!(with && without, "both are said");
+        let unleased = format!("{INSTANCE}lease = false\n");
+        checked_where(&unleased, false, || panic!("nobody needs to know"));
+    }
+
+    #[test]
+    fn a_check_that_cannot_be_run_is_a_warning() {
+        let text = VALID.replace("# user = ", "user = ");
+        let (exit, _, err) = checked(&text, false);
+        assert_eq!(exit, Exit::Done);
+        let expected =
+            "warning: check gocd: user nobody: why not; a vipd that may do no more than this process refuses to run\n";
+        assert!(err.contains(expected), "{err}");
+    }
+
+    #[test]
     fn a_wrong_file_is_exit_2_with_every_problem() {
         let (exit, out, err) = checked("lease = 1\nlaese = true\n", false);
         assert_eq!((exit, out.as_str()), (Exit::Usage, ""));
@@ -175,7 +279,8 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_is_exit_2() {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let exit = check(Path::new("/nowhere/vipd.toml"), false, |_| true, &mut out, &mut err).unwrap();
+        let exit =
+            check(Path::new("/nowhere/vipd.toml"), false, |_| true, found, |_| Ok(()), &mut out, &mut err).unwrap();
         assert_eq!(exit, Exit::Usage);
         assert!(String::from_utf8(err).unwrap().starts_with("error: cannot read /nowhere/vipd.toml: "));
     }

@@ -3,6 +3,7 @@
 pub mod assign;
 pub mod beside;
 pub mod check;
+pub mod guard;
 pub mod import;
 pub mod run;
 pub mod status;

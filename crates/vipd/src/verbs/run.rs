@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::Config;
-use crate::daemon::{DaemonError, Service};
+use crate::daemon::{DaemonError, Service, privilege};
 use crate::kernel::capability::Capability;
 
 /// What was asked for.
@@ -21,12 +21,14 @@ pub struct Request {
 /// Anything in [`DaemonError`]; nothing is held any more.
 pub fn run(request: Request) -> Result<(), DaemonError> {
     let Request { config: file, socket } = request;
-    let config = Config::load(&file)?;
+    let config = Config::load_for(&file, privilege::may_run_as)?;
     for capability in [Capability::NetAdmin, Capability::NetRaw] {
         if !capability.is_effective() {
             return Err(DaemonError::MissingCapability(capability));
         }
     }
+    privilege::raise_open_files()
+        .map_err(|source| DaemonError::Kernel { what: "raising the limit of open files", source })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| DaemonError::Kernel { what: "waiting for events", source })?;
     runtime.block_on(async { Service::start(file, config, socket).await?.run().await })

@@ -1,5 +1,6 @@
 //! `vipd unassign`: remove one address, or all that vipd placed; what is not there is already done.
 
+use bc_model::exit::Exit;
 use bc_model::vip::{VipChange, VipOutcome, VipReport};
 
 use crate::address::NamedAddress;
@@ -11,8 +12,10 @@ use crate::kernel::Observed;
 use crate::kernel::batch::Changes;
 use crate::kernel::bearer;
 use crate::kernel::capability::Capability;
-use crate::lease::{DeadMan, TableName};
+use crate::lease::DeadMan;
 use crate::preflight;
+use crate::verbs::beside::Daemon;
+use crate::verbs::guard;
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -42,19 +45,62 @@ pub enum Which {
     },
 }
 
-/// Carries out `request`; `report` tells afterwards what was done, also if this fails.
+/// Carries out `request`, by way of the running `daemon` where it is responsible; `report` tells afterwards what was done, also
+/// if this fails.
 ///
 /// # Errors
-/// With `All` it goes on after an error and reports all of them ([`Error::Several`]).
-pub fn unassign(request: &Request, report: &mut VipReport) -> Result<(), Error> {
+/// With `All` it goes on after an error and reports all of them ([`Error::Unremoved`]).
+pub fn unassign(request: &Request, daemon: Option<&Daemon<'_>>, report: &mut VipReport) -> Result<(), Error> {
     let mut hands = Hands::new()?;
-    remove(request, report, &mut hands)?;
-    if matches!(request.which, Which::All { dev: None }) && !request.dry_run {
-        let observed = hands.observe()?;
-        clear_bearers(&observed);
-        clear_guards(&observed);
+    let observed = hands.observe()?;
+    match (&request.which, daemon) {
+        (Which::One { address, dev }, Some(daemon)) if let Some(owner) = daemon.owner(address.addr) => {
+            daemon.release(owner, *address, dev, request.dry_run, report)
+        }
+        (Which::One { .. }, _) => {
+            let vips = find(request, &observed, report)?;
+            // Of a daemon that listens elsewhere it would be put back.
+            vips.iter().try_for_each(|vip| guard::over(vip).map(drop))?;
+            judge(remove(&vips, request.dry_run, &observed, report, &mut hands)?, report)
+        }
+        (Which::All { dev }, Some(daemon)) => {
+            let only =
+                dev.as_deref().map(|dev| preflight::interface(dev, &observed)).transpose()?.map(|link| link.index);
+            let on = |name: &str| only.is_none_or(|only| observed.link(name).is_some_and(|link| link.index == only));
+            let mut errors = daemon.release_all(on, request.dry_run, report)?;
+            let observed = if request.dry_run { observed } else { hands.observe()? };
+            let mut vips = find(request, &observed, report)?;
+            // In a plan they are there yet.
+            vips.retain(|vip| daemon.owner(vip.net.addr()).is_none());
+            errors.extend(remove(&vips, request.dry_run, &observed, report, &mut hands)?);
+            judge(errors, report)
+        }
+        (Which::All { dev }, None) => {
+            let guarded = guard::left()?;
+            let vips = find(request, &observed, report)?;
+            judge(remove(&vips, request.dry_run, &observed, report, &mut hands)?, report)?;
+            if dev.is_none() && !request.dry_run {
+                let observed = hands.observe()?;
+                clear_bearers(&observed);
+                guarded.into_iter().for_each(|switch| clear_guards(switch, &observed));
+            }
+            Ok(())
+        }
     }
-    Ok(())
+}
+
+/// What the errors amount to, in view of what was done.
+fn judge(mut errors: Vec<Error>, report: &VipReport) -> Result<(), Error> {
+    let removed = report.changes.iter().any(|change| change.outcome == VipOutcome::Unassigned);
+    let others = removed || errors.iter().any(|error| error.exit() == Exit::HalfWay);
+    match errors.pop() {
+        None => Ok(()),
+        Some(only) if errors.is_empty() && !others => Err(only),
+        Some(last) => {
+            errors.push(last);
+            Err(Error::Unremoved { errors, others })
+        }
+    }
 }
 
 /// Removes the interfaces with virtual MAC addresses that a dead daemon left.
@@ -70,28 +116,30 @@ fn clear_bearers(observed: &Observed) {
 }
 
 /// Clears away what a dead daemon guards in vain, or the address would be silent wherever it is assigned next.
-fn clear_guards(observed: &Observed) {
-    // Without privilege there is nothing to be done, and beside a running daemon it is not ours.
-    let Ok(mut dead_man) = DeadMan::open(TableName::default()) else { return };
+fn clear_guards(mut switch: DeadMan, observed: &Observed) {
     let left: Vec<_> = observed.addresses.iter().map(|address| address.net.addr()).collect();
-    if let Err(error) = dead_man.sweep(&left) {
+    if let Err(error) = switch.sweep(&left) {
         tracing::warn!(%error, "a dead daemon's guard could not be cleared away");
     }
 }
 
-fn remove(request: &Request, report: &mut VipReport, hands: &mut Hands) -> Result<(), Error> {
-    let observed = hands.observe()?;
-    let vips = find(request, &observed, report)?;
-
+/// Removes `vips`; returns the refusals.
+fn remove(
+    vips: &[Vip],
+    dry_run: bool,
+    observed: &Observed,
+    report: &mut VipReport,
+    hands: &mut Hands,
+) -> Result<Vec<Error>, Error> {
     let mut holder = Holder::default();
     vips.iter().for_each(|vip| holder.release(vip.clone()));
-    let effects = holder.reconcile(&observed);
-    if request.dry_run {
+    let effects = holder.reconcile(observed);
+    if dry_run {
         report.changes.extend(vips.iter().map(|vip| change(vip, VipOutcome::Unassigned, &effects)));
-        return Ok(());
+        return Ok(Vec::new());
     }
     if effects.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     if !Capability::NetAdmin.is_effective() {
         return Err(Error::MissingCapability(Capability::NetAdmin));
@@ -102,22 +150,18 @@ fn remove(request: &Request, report: &mut VipReport, hands: &mut Hands) -> Resul
 
     let mut errors = Vec::new();
     for effect in &effects {
-        match (hands.apply(effect, &observed), effect) {
+        match (hands.apply(effect, observed), effect) {
             (Ok(_), Effect::Remove(vip)) => report.changes.push(change(vip, VipOutcome::Unassigned, &effects)),
             (Ok(_), _) => {}
-            // Without this switch the removal that follows would take other addresses along.
-            (Err(error), Effect::PromoteSecondaries { on: true, .. }) => return Err(error),
+            (Err(error), Effect::PromoteSecondaries { on: true, .. }) => {
+                errors.push(error);
+                // Without this switch the removal that follows would take other addresses along.
+                break;
+            }
             (Err(error), _) => errors.push(error),
         }
     }
-    match errors.pop() {
-        None => Ok(()),
-        Some(only) if errors.is_empty() => Err(only),
-        Some(last) => {
-            errors.push(last);
-            Err(Error::Several(errors))
-        }
-    }
+    Ok(errors)
 }
 
 /// The addresses that are there and have to go.
@@ -158,5 +202,28 @@ fn change(vip: &Vip, outcome: VipOutcome, effects: &[Effect]) -> VipChange {
         conflict: None,
         instance: None,
         lease: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_beside_something_that_was_removed_is_a_job_half_done() {
+        let vip = Vip { net: "198.18.5.200/24".parse().unwrap(), link: 2, dev: "eth0".into() };
+        let refusal = || Error::NotVerified { what: "it was removed".into() };
+        let mut report = VipReport::new(false, None);
+        let exit = |errors, report: &VipReport| judge(errors, report).map_err(|error| error.exit());
+        assert_eq!(exit(Vec::new(), &report), Ok(()));
+        assert_eq!(exit(vec![refusal()], &report), Err(Exit::Failed));
+        assert_eq!(exit(vec![refusal(), refusal()], &report), Err(Exit::Failed), "nothing was changed");
+        let lost = Error::LostSecondaries { removed: vip.net, lost: Vec::new() };
+        assert_eq!(exit(vec![lost, refusal()], &report), Err(Exit::HalfWay), "that is a change");
+        report.changes.push(change(&vip, VipOutcome::NotThere, &[]));
+        assert_eq!(exit(vec![refusal()], &report), Err(Exit::Failed));
+        report.changes.push(change(&vip, VipOutcome::Unassigned, &[]));
+        assert_eq!(exit(vec![refusal()], &report), Err(Exit::HalfWay));
+        assert_eq!(exit(Vec::new(), &report), Ok(()));
     }
 }

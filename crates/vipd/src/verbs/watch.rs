@@ -106,6 +106,8 @@ fn lines(before: Option<&VipStatus>, now: &VipStatus, out: &mut impl Write) -> i
 fn essence(mut status: VipStatus) -> VipStatus {
     for instance in status.instances.iter_mut().flatten() {
         (instance.state_age_ms, instance.received, instance.discarded) = (0, 0, 0);
+        instance.discards.clear();
+        instance.notices.clear();
     }
     status.addresses.iter_mut().for_each(|held| held.lease_remaining_ms = None);
     status

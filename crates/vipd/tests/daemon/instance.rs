@@ -54,9 +54,14 @@ impl<'h> Daemon<'h> {
 
     /// Its only instance.
     pub fn instance(&self) -> InstanceStatus {
+        self.instances().remove(0)
+    }
+
+    /// All its instances.
+    pub fn instances(&self) -> Vec<InstanceStatus> {
         let output = self.vipd("status --json");
         let status: VipStatus = serde_json::from_slice(&output.stdout).unwrap();
-        status.instances.unwrap().remove(0)
+        status.instances.unwrap()
     }
 
     /// Everything that has happened.

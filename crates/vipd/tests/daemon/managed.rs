@@ -2,6 +2,7 @@
 
 use bc_model::vip::{VipOutcome, VipReport};
 
+use super::bed::observer::{Observer, now};
 use super::bed::world::{World, until};
 use super::instance::{Daemon, elected, managed};
 
@@ -186,4 +187,47 @@ fn what_the_daemon_holds_otherwise_or_elsewhere_is_refused_beside_it() {
         assert!(text(&refused.stderr).contains("vipd handover web gives it to a peer"), "{refused:?}");
     }
     assert!(world.hosts[0].has("198.18.5.200"));
+}
+
+#[test]
+fn what_the_kernel_refuses_is_neither_acquired_nor_announced() {
+    let Some(world) = World::new(2) else { return };
+    let (host, observer) = (&world.hosts[0], Observer::new(&world.hosts[1].namespace));
+    let addresses = "[\"198.18.5.200/24\", \"198.18.5.201/24\"]";
+    let daemon = Daemon::start(host, &managed("").replace(addresses, "[\"fd00:5::200/64\"]"));
+    let disable = || std::fs::write("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "1").unwrap();
+    host.namespace.enter(disable).join().unwrap();
+    let from = now();
+    let refused = daemon.vipd("acquire web --force");
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    assert!(daemon.events().iter().any(|event| event["event"] == "address-lost"));
+    assert_eq!(daemon.instance().state, "Backup");
+    let announced = observer.look(from, |frames| frames.iter().filter(|frame| frame.announces().is_some()).count());
+    assert_eq!(announced, 0, "it is nowhere");
+}
+
+#[test]
+fn an_address_that_a_reload_brings_is_asked_for_first() {
+    let Some(world) = World::new(2) else { return };
+    let (host, other) = (&world.hosts[0], &world.hosts[1]);
+    other.namespace.ip("address add 198.18.5.201/24 dev eth0\n");
+    let mut daemon = Daemon::start(host, &managed("").replace(", \"198.18.5.201/24\"", ""));
+    assert_eq!(daemon.vipd("acquire web").status.code(), Some(0));
+    daemon.rewrite(&managed(""));
+    assert_eq!(daemon.vipd("reload").status.code(), Some(0));
+    daemon.until("it has met the other host", |daemon| {
+        assert!(!host.has("198.18.5.201"), "two hosts have it");
+        daemon.events().iter().any(|event| event["event"] == "conflict" && event["address"] == "198.18.5.201")
+    });
+    assert_eq!(daemon.vipd("acquire web").status.code(), Some(3), "it asks again, and it is the other's still");
+    assert!(host.has("198.18.5.200") && !host.has("198.18.5.201"), "what it had it keeps");
+    assert_eq!(daemon.instance().state, "Active");
+
+    other.namespace.ip("address del 198.18.5.201/24 dev eth0\n");
+    let acquired = daemon.vipd("acquire web");
+    assert_eq!((acquired.status.code(), text(&acquired.stdout).as_str()), (Some(0), "web acquired\n"), "{acquired:?}");
+    assert!(host.has("198.18.5.201"), "now it is free");
+    daemon.rewrite(&managed("").replace("198.18.5.201", "198.18.5.202"));
+    assert_eq!(daemon.vipd("reload").status.code(), Some(0));
+    daemon.until("what is free is held", |_| host.has("198.18.5.202") && !host.has("198.18.5.201"));
 }

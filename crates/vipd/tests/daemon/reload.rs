@@ -159,3 +159,29 @@ fn the_control_socket_moves_without_a_restart_and_an_impossible_one_changes_noth
     daemon.listens_at("other.sock");
     assert_eq!(daemon.instance().state, "Active");
 }
+
+#[test]
+fn an_address_that_moves_to_a_backup_stays_guarded() {
+    let Some(world) = World::new(2) else { return };
+    let host = &world.hosts[0];
+    let config = |name: &str, vrid: u8, priority: u8, addresses: &str| {
+        let config = elected(priority, "").replace("\"web\"", &format!("{name:?}"));
+        config.replace("= 51", &format!("= {vrid}")).replace("\"198.18.5.200/24\"", addresses)
+    };
+    let mut peer = Daemon::start(&world.hosts[1], &config("c", 52, 200, "\"198.18.5.210/24\""));
+    peer.until("it is Active", |peer| peer.instance().state == "Active");
+    let before =
+        config("a", 51, 200, "\"198.18.5.200/24\", \"198.18.5.201/24\"") + &config("c", 52, 100, "\"198.18.5.210/24\"");
+    let mut daemon = Daemon::start(host, &before);
+    daemon.until("one of two is held", |_| host.has("198.18.5.200") && host.has("198.18.5.201"));
+    daemon.rewrite(
+        &(config("a", 51, 200, "\"198.18.5.200/24\"")
+            + &config("c", 52, 100, "\"198.18.5.210/24\", \"198.18.5.201/24\"")),
+    );
+    assert_eq!(daemon.vipd("reload").status.code(), Some(0));
+    daemon.until("it is let go of", |_| !host.has("198.18.5.201"));
+    // Decision 0018: nobody can make a Backup answer by adding the address.
+    let ruleset = host.namespace.command("nft").args(["list", "ruleset"]).output().unwrap();
+    let text = String::from_utf8(ruleset.stdout).unwrap();
+    assert!(text.contains("198.18.5.201"), "{text}");
+}

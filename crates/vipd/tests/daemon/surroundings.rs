@@ -107,24 +107,62 @@ fn a_second_owner_is_reported_and_the_address_announced_again() {
 
 /// Puts one advertisement of priority 100 on the wire, as a router that was Active on the other side of a cut does.
 fn advertise_from(host: &Host, source: std::net::Ipv4Addr) {
-    use pnet::datalink::{Channel, Config, channel, interfaces};
-    let mac = host.mac;
-    let send = move || {
-        let vips = [[198, 18, 5, 200]];
-        let interval = vrrp::AdverInterval::from_millis(vrrp::Version::V3, 100).unwrap();
-        let priority = vrrp::AdvertPriority::Holding(vrrp::Priority::new(100).unwrap());
-        let addresses = vrrp::AddressList::v4(&vips).unwrap();
-        let advertisement =
-            vrrp::Advertisement::new(vrrp::Vrid::new(51).unwrap(), priority, interval, addresses).unwrap();
-        let endpoints = vrrp::wire::Endpoints::V4 { source, destination: vrrp::wire::IPV4_GROUP };
-        let (mut message, mut frame) = ([0; 64], Vec::new());
-        let length = advertisement.emit(endpoints, vrrp::wire::ChecksumForm::default(), &mut message).unwrap();
-        assert!(vipd::frame::vrrp::write(&mut frame, mac, endpoints, &message[..length]));
-        let link = interfaces().into_iter().find(|link| link.name == "eth0").unwrap();
-        let Ok(Channel::Ethernet(mut sender, _)) = channel(&link, Config::default()) else { panic!("no Ethernet") };
-        sender.send_to(&frame, None).unwrap().unwrap();
-    };
-    host.namespace.enter(send).join().unwrap();
+    advert_from(host, source, 100, |_| ());
+}
+
+/// The same with that interval, after `spoil` has had its way with the message.
+fn advert_from(host: &Host, source: std::net::Ipv4Addr, interval_ms: u64, spoil: impl FnOnce(&mut Vec<u8>)) {
+    let vips = [[198, 18, 5, 200]];
+    let interval = vrrp::AdverInterval::from_millis(vrrp::Version::V3, interval_ms).unwrap();
+    let priority = vrrp::AdvertPriority::Holding(vrrp::Priority::new(100).unwrap());
+    let addresses = vrrp::AddressList::v4(&vips).unwrap();
+    let advertisement = vrrp::Advertisement::new(vrrp::Vrid::new(51).unwrap(), priority, interval, addresses).unwrap();
+    let endpoints = vrrp::wire::Endpoints::V4 { source, destination: vrrp::wire::IPV4_GROUP };
+    let (mut message, mut frame) = (vec![0; 64], Vec::new());
+    let length = advertisement.emit(endpoints, vrrp::wire::ChecksumForm::default(), &mut message).unwrap();
+    message.truncate(length);
+    spoil(&mut message);
+    assert!(vipd::frame::vrrp::write(&mut frame, host.mac, endpoints, &message));
+    send_from(host, frame);
+}
+
+#[test]
+fn what_is_wrong_with_a_packet_is_counted_by_its_reason_and_said_once_a_minute() {
+    let Some(world) = World::new(2) else { return };
+    let jumbo = |link: &str| format!("link set {link} mtu 12000\n");
+    world.wire.ip(&["port0", "port1", "br0"].map(jumbo).concat());
+    world.hosts.iter().for_each(|host| host.namespace.ip(&jumbo("eth0")));
+    let mut daemon = Daemon::start(&world.hosts[0], &(elected(200, "") + METRICS));
+    daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
+
+    let (peer, source) = (&world.hosts[1], std::net::Ipv4Addr::new(198, 18, 5, 11));
+    for _ in 0..3 {
+        advert_from(peer, source, 100, |message| message[6] ^= 1);
+    }
+    for _ in 0..2 {
+        advert_from(peer, source, 200, |_| ());
+    }
+    // Longer than what is looked at: not even its header is believed.
+    advert_from(peer, source, 100, |message| message.resize(10_000, 0));
+    daemon.until("all have come in", |daemon| {
+        let output = daemon.vipd("status --json");
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let instance = &status["instances"][0];
+        instance["discards"]["checksum"] == 3 && instance["notices"]["other_interval"] == 2
+    });
+    let metrics = get(&world.hosts[0], "/metrics");
+    for line in [
+        "vipd_packets_discarded_total{instance=\"web\",reason=\"checksum\"} 3\n",
+        "vipd_notices_total{instance=\"web\",notice=\"other_interval\"} 2\n",
+        "vipd_malformed_packets_total{reason=\"header_truncated\"} 1\n",
+    ] {
+        assert!(metrics.contains(line), "{line}{metrics}");
+    }
+    let log = daemon.process.log();
+    for text in ["the checksum is wrong", "the advertisement interval is not the configured one"] {
+        let lines: Vec<_> = log.lines().filter(|line| line.contains(text)).collect();
+        assert!(matches!(lines.as_slice(), [line] if line.contains("WARN") && line.contains("198.18.5.11")), "{log}");
+    }
 }
 
 #[test]
@@ -165,23 +203,27 @@ fn the_members_of_a_sync_group_go_together() {
     daemon.until("both are back", |_| host.has("198.18.5.200"));
 }
 
+const METRICS: &str = "[metrics]\nlisten = \"127.0.0.1:9150\"\n";
+
+/// What the daemon on that host answers over HTTP.
+fn get(host: &Host, path: &'static str) -> String {
+    use std::io::{Read as _, Write as _};
+    let ask = move || {
+        let mut stream = std::net::TcpStream::connect("127.0.0.1:9150").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    host.namespace.enter(ask).join().unwrap()
+}
+
 #[test]
 fn metrics_and_health_are_served_where_the_configuration_says() {
-    use std::io::{Read as _, Write as _};
     let Some(world) = World::new(1) else { return };
-    let config = elected(200, "") + "[metrics]\nlisten = \"127.0.0.1:9150\"\n";
-    let mut daemon = Daemon::start(&world.hosts[0], &config);
+    let mut daemon = Daemon::start(&world.hosts[0], &(elected(200, "") + METRICS));
     daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
-    let get = |path: &'static str| {
-        let ask = move || {
-            let mut stream = std::net::TcpStream::connect("127.0.0.1:9150").unwrap();
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).unwrap();
-            answer
-        };
-        world.hosts[0].namespace.enter(ask).join().unwrap()
-    };
+    let get = |path| get(&world.hosts[0], path);
     assert!(get("/healthz").starts_with("HTTP/1.1 200"), "{}", get("/healthz"));
     let metrics = get("/metrics");
     assert!(metrics.contains("vipd_active{instance=\"web\"} 1\n"), "{metrics}");
@@ -198,7 +240,7 @@ fn unicast_peers_elect_each_other_where_there_is_no_multicast() {
         daemon.instance().active == Some("198.18.5.10".parse().unwrap()) && daemon.instance().state == "Backup"
     });
     let handover = high.vipd("handover web");
-    assert_eq!(handover.status.code(), Some(0), "{handover:?}");
+    assert_eq!(String::from_utf8_lossy(&handover.stdout), "web handed over to 198.18.5.11\n", "{handover:?}");
     low.until("the peer has it", |daemon| daemon.instance().state == "Active" && world.hosts[1].has("198.18.5.200"));
     assert!(!world.hosts[0].has("198.18.5.200"));
     assert_eq!(high.instance().state, "Backup", "it yields to the lower priority that it gave the address to");
@@ -233,7 +275,71 @@ fn notifications_that_are_lost_are_looked_up() {
 
     // It hears nothing while more happens than the kernel keeps for it, and then what concerns it.
     daemon.process.freeze();
-    let flood = "address add 198.19.0.1/32 dev eth0\naddress del 198.19.0.1/32 dev eth0\n".repeat(4000);
+    lose_notifications(host);
+    host.namespace.ip("address del 198.18.5.200/24 dev eth0\n");
+    daemon.process.thaw();
+    daemon.until("the address is put back", |_| host.has("198.18.5.200"));
+    daemon.until("it says so", |daemon| daemon.events().iter().any(|event| event["event"] == "restored"));
+}
+
+#[test]
+fn what_was_told_before_notifications_were_lost_is_no_news() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    let mut daemon = Daemon::start(host, &elected(200, "lease = false"));
+    daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
+    daemon.process.freeze();
+    // The kernel keeps the first half of this, and not the second.
+    host.namespace.ip("link set eth0 down\n");
+    lose_notifications(host);
+    host.namespace.ip("link set eth0 up\n");
+    until("the link is up", || host.namespace.ip_json("link show dev eth0")[0]["operstate"] == "UP");
+    daemon.process.thaw();
+    // Longer than it takes to read what the kernel has kept.
+    daemon.until("it has looked", |daemon| daemon.process.log().contains("looking again"));
+    daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert_eq!(daemon.instance().state, "Active", "{:?}", daemon.instance().waiting);
+}
+
+#[test]
+fn whoever_has_an_address_in_another_vlan_is_no_second_owner() {
+    let Some(world) = World::new(2) else { return };
+    let mut daemon = Daemon::start(&world.hosts[0], &elected(200, ""));
+    daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
+    let conflicts = |daemon: &Daemon<'_>| daemon.events().iter().filter(|event| event["event"] == "conflict").count();
+    // IEEE 802.1Q: three bits of priority, one of eligibility, twelve of VLAN.
+    claim_from(&world.hosts[1], &[0x81, 0x00, 0x60, 0x07]);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(conflicts(&daemon), 0, "that is another network");
+    claim_from(&world.hosts[1], &[0x81, 0x00, 0x60, 0x00]);
+    daemon.until("a priority is no VLAN", |daemon| conflicts(daemon) == 1);
+}
+
+/// Says by ARP that 198.18.5.200 is that host's, in a frame with this tag.
+fn claim_from(host: &Host, tag: &[u8]) {
+    let mac = host.mac.octets();
+    let arp: &[u8] = &[0x08, 0x06, 0, 1, 0x08, 0x00, 6, 4, 0, 1];
+    let (vip, nobody): (&[u8], &[u8]) = (&[198, 18, 5, 200], &[0; 6]);
+    send_from(host, [&[0xff; 6], &mac[..], tag, arp, &mac, vip, nobody, vip].concat());
+}
+
+/// Puts a frame on the wire.
+fn send_from(host: &Host, frame: Vec<u8>) {
+    use pnet::datalink::{Channel, Config, channel, interfaces};
+    let send = move || {
+        let link = interfaces().into_iter().find(|link| link.name == "eth0").unwrap();
+        let config = Config { write_buffer_size: 1 << 16, ..Config::default() };
+        let Ok(Channel::Ethernet(mut sender, _)) = channel(&link, config) else { panic!("no Ethernet") };
+        sender.send_to(&frame, None).unwrap().unwrap();
+    };
+    host.namespace.enter(send).join().unwrap();
+}
+
+/// Lets more happen than the kernel keeps for whoever does not read.
+#[track_caller]
+fn lose_notifications(host: &Host) {
+    let flood = "address add 198.19.0.1/32 dev lo\naddress del 198.19.0.1/32 dev lo\n".repeat(4000);
     let mut lost = false;
     for _ in 0..100 {
         host.namespace.ip(&flood);
@@ -243,10 +349,6 @@ fn notifications_that_are_lost_are_looked_up() {
         }
     }
     assert!(lost, "the kernel has kept 800,000 notifications");
-    host.namespace.ip("address del 198.18.5.200/24 dev eth0\n");
-    daemon.process.thaw();
-    daemon.until("the address is put back", |_| host.has("198.18.5.200"));
-    daemon.until("it says so", |daemon| daemon.events().iter().any(|event| event["event"] == "restored"));
 }
 
 /// Whether a socket of this namespace that listens to links and addresses has lost something (proc(5), net/netlink).
@@ -257,4 +359,34 @@ fn has_lost_notifications() -> bool {
         let columns: Vec<_> = line.split_whitespace().collect();
         columns[3] == LINKS_AND_ADDRESSES && columns[8] != "0"
     })
+}
+
+#[test]
+fn of_two_instances_that_are_one_virtual_router_under_two_names_of_the_interface_the_second_waits() {
+    let Some(site) = Site::new() else { return };
+    let host = &site.world.hosts[0];
+    host.namespace.ip("link property add dev eth0 altname enp1s0\n");
+    let second = elected(200, "").replace("web", "www").replace("eth0", "enp1s0").replace(".200/24", ".201/24");
+    let peer = Daemon::start(&site.world.hosts[1], &elected(250, ""));
+    let mut daemon = Daemon::start(host, &(elected(200, "") + &second));
+    let instances = |daemon: &Daemon<'_>| {
+        let output = daemon.vipd("status --json");
+        let status: bc_model::vip::VipStatus = serde_json::from_slice(&output.stdout).unwrap();
+        status.instances.unwrap()
+    };
+    daemon.until("the second waits", |daemon| {
+        let waiting = instances(daemon)[1].waiting.clone();
+        waiting.as_deref() == Some("web is virtual router 51 on this interface already")
+    });
+    daemon.until("the first hears its peer", |daemon| instances(daemon)[0].active.is_some());
+    // An Active_Down_Interval and more.
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    assert_eq!(instances(&daemon)[0].state, "Backup", "{}", daemon.process.log());
+    assert!(!host.has("198.18.5.200") && !host.has("198.18.5.201"));
+    drop(peer);
+    daemon.until("the first takes over", |daemon| instances(daemon)[0].state == "Active");
+    // The second has its turn when the first is gone.
+    daemon.rewrite(&second);
+    assert_eq!(daemon.vipd("reload").status.code(), Some(0));
+    daemon.until("it is Active", |daemon| daemon.instance().state == "Active" && daemon.instance().name == "www");
 }

@@ -119,6 +119,7 @@ fn a_second_daemon_of_the_same_name_is_refused_and_does_no_harm() {
     let second = holder.inside(|| DeadMan::open("vipd".parse().unwrap())).unwrap_err();
     assert!(matches!(&second, LeaseError::Unavailable(Missing::Taken(_))), "{second:?}");
     assert_eq!(second.to_string(), "no dead-man switch here: the table vipd belongs to another running process");
+    assert_eq!(second.hint(), Some("one vipd runs in a network namespace: stop the other one"));
     assert_eq!(first.list().unwrap().len(), 2);
 }
 
@@ -147,6 +148,32 @@ fn a_new_daemon_finds_what_a_dead_one_left_and_sweeps_only_what_is_gone() {
     new.retire(&[another]).unwrap();
     assert_eq!(new.sweep(&[]).unwrap(), []);
     assert_eq!(wire.holder.nft("list ruleset"), "");
+}
+
+#[test]
+fn whether_an_address_is_guarded_is_one_question_whoever_guards_it() {
+    if !possible() {
+        return;
+    }
+    let holder = Namespace::new("holder");
+    let link_local = "fe80::200".parse().unwrap();
+    let all = [VIPS[0], VIPS[1], Leased::OnLink(link_local, 1)];
+    let guarded = |table: &str| {
+        let table = table.parse().unwrap();
+        holder.inside(|| all.map(|address| DeadMan::guards(&table, address).unwrap()))
+    };
+    assert_eq!(guarded("vipd"), [false; 3], "there is no table");
+    let mut switch = open(&holder, "vipd");
+    switch.guard(BLUE, &all).unwrap();
+    assert_eq!((guarded("vipd"), guarded("other")), ([true; 3], [false; 3]), "by a daemon that runs");
+    let elsewhere = Leased::OnLink(link_local, 2);
+    assert!(!holder.inside(|| DeadMan::guards(&"vipd".parse().unwrap(), elsewhere)).unwrap());
+    drop(switch);
+    assert_eq!(guarded("vipd"), [true; 3], "by one that has died");
+    open(&holder, "vipd").retire(&all[1..]).unwrap();
+    assert_eq!(guarded("vipd"), [true, false, false]);
+    open(&holder, "vipd").retire(&all).unwrap();
+    assert_eq!(holder.nft("list ruleset"), "");
 }
 
 /// Even a daemon that does not sweep keeps silent what a dead one left silent.

@@ -95,3 +95,21 @@ fn an_address_on_another_interface_or_with_another_prefix_is_refused() {
     let arp = sniffer.frames().iter().filter(|frame| frame[12..14] == [8, 6]).count();
     assert_eq!(arp, 0, "and nobody was bothered");
 }
+
+#[test]
+fn another_host_with_a_virtual_mac_address_that_is_here_too_is_another_host() {
+    let Some(world) = World::new(2) else { return };
+    // Two virtual routers of one number (RFC 9568 §7.3): here it is a Backup, there it is Active, and has one address more.
+    let borne = "link add vip0 link eth0 address 00:00:5e:00:01:33 type macvlan mode bridge\n";
+    world.hosts[0].namespace.ip(borne);
+    world.hosts[1].namespace.ip(&format!("{borne}link set vip0 up\naddress add 198.18.5.210/32 dev vip0\n"));
+    world.hosts[1]
+        .namespace
+        .enter(|| std::fs::write("/proc/sys/net/ipv4/conf/eth0/arp_ignore", "1"))
+        .join()
+        .unwrap()
+        .unwrap();
+    let refused = world.hosts[0].vipd("assign 198.18.5.210/24 --dev eth0");
+    assert!(refused.err.contains("198.18.5.210 is in use by 00:00:5e:00:01:33"), "{refused:?}");
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+}

@@ -18,7 +18,7 @@ pub enum Input {
     Advertisement(Heard),
     /// Give the addresses away, and yield to whoever takes them.
     StepDown(StepDown),
-    /// Take the addresses now, without waiting for silence: the router that holds them has been told to let go.
+    /// Take the addresses now: all of the sync group are ready to, or the router that holds them has been told to let go.
     TakeOver,
     /// The process or the machine did not run for longer than the peers wait, and the clock does not show it.
     LateWakeup,

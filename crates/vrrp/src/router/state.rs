@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Heard, Preempt, Reason, Settings};
-use crate::{AdverInterval, AdvertPriority, Instant};
+use crate::{AdverInterval, AdvertPriority, Instant, Priority};
 
 /// The state of a router, with what it must remember there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,9 @@ pub struct Backup {
     pub yielding: bool,
     /// It has listened anew after a late wake-up, and will not do so again before it hears somebody.
     pub listened_again: bool,
+    /// In a sync group: its timer has fired, and no Active router that it bears with has been heard since. It takes over when
+    /// it is told to.
+    pub ready: bool,
 }
 
 /// What an Active router remembers.
@@ -82,7 +85,13 @@ impl Backup {
             heard: None,
             yielding: false,
             listened_again: false,
+            ready: false,
         }
+    }
+
+    /// The timer that fires first.
+    pub(super) fn next_timer(&self) -> Instant {
+        self.preempt_timer.map_or(self.active_down_timer, |preempt| preempt.min(self.active_down_timer))
     }
 
     /// Whether its timer is so late that an Active router would have advertised in between.
@@ -90,9 +99,10 @@ impl Backup {
         !self.listened_again && now >= self.active_down_timer + self.active_adver_interval.duration()
     }
 
-    /// Why it takes over when its Active_Down_Timer fires.
-    pub(super) fn reason_to_take_over(&self) -> Reason {
+    /// Why it takes over when one of its timers has fired.
+    pub(super) fn reason_to_take_over(&self, now: Instant) -> Reason {
         match self.heard {
+            _ if self.active_down_timer > now => Reason::PreemptDelayOver,
             Some(Heard { priority: AdvertPriority::Resigning, source, .. }) => Reason::ActiveResigned { by: source },
             Some(Heard { priority: AdvertPriority::Holding(_), source, .. }) => {
                 Reason::ActiveSilent { last: Some(source) }
@@ -103,6 +113,10 @@ impl Backup {
 
     /// Move the timers to where they would be had they been started with the new settings.
     pub(super) fn reconfigure(&mut self, old: &Settings, new: &Settings, now: Instant) {
+        let was = self.active_adver_interval;
+        if self.waits_for_our_interval() {
+            self.active_adver_interval = new.interval;
+        }
         match new.interval {
             // In v2 all routers have one interval, so the Active router's changes with ours: wait for it anew.
             AdverInterval::V2(_) if new.interval != old.interval => {
@@ -110,16 +124,30 @@ impl Backup {
                 self.active_adver_interval = listening.active_adver_interval;
                 self.active_down_timer = listening.active_down_timer;
             }
-            // In v3 it is what the Active router said. Only our Skew_Time has changed, the same in every wait.
+            // In v3 it is what the Active router said, and after a resignation only our Skew_Time counts, as in every wait.
             AdverInterval::V2(_) | AdverInterval::V3(_) => {
-                let skew = |settings: &Settings| self.active_adver_interval.skew_time(settings.priority);
-                self.active_down_timer = (self.active_down_timer + skew(new)) - skew(old);
+                let wait =
+                    |interval: AdverInterval, settings: &Settings| interval.active_down_interval(settings.priority);
+                self.active_down_timer =
+                    (self.active_down_timer + wait(self.active_adver_interval, new)) - wait(was, old);
             }
         }
-        match new.preempt {
-            Preempt::Immediately | Preempt::Never => self.preempt_timer = None,
-            Preempt::After(delay) => self.preempt_timer = self.preempt_timer.map(|timer| timer.min(now + delay)),
-        }
+        self.preempt_timer = match new.preempt {
+            Preempt::Immediately | Preempt::Never => None,
+            Preempt::After(_) if self.follows(new.priority) => None,
+            Preempt::After(delay) => self.preempt_timer.map(|timer| timer.min(now + delay)),
+        };
+        self.ready &= new.in_sync_group && self.next_timer() <= now;
+    }
+
+    /// Nobody has said another interval yet.
+    fn waits_for_our_interval(&self) -> bool {
+        self.heard.is_none() && !self.listened_again
+    }
+
+    /// Whether the Active router that was heard has at least this priority.
+    fn follows(&self, ours: Priority) -> bool {
+        matches!(self.heard, Some(Heard { priority: AdvertPriority::Holding(theirs), .. }) if theirs >= ours)
     }
 }
 

@@ -44,6 +44,7 @@ fn settings() -> Settings {
         startup_delay: Duration::ZERO,
         primary: address(10),
         shared_mac: false,
+        in_sync_group: false,
     }
 }
 
@@ -351,6 +352,19 @@ fn a_flood_of_losing_advertisements_is_no_flood_of_announcements() {
 }
 
 #[test]
+fn at_a_short_interval_a_contest_is_announced_ten_times_a_second() {
+    let fast = Settings { interval: centis(1), ..settings() };
+    let (mut router, mut now) = active_of(fast);
+    let mut announced = 0;
+    for _ in 0..100 {
+        now = now + fast.interval.duration();
+        let actions = [router.handle(now, Input::Timer), router.handle(now, heard(99, 1))];
+        announced += actions.into_iter().flatten().filter(|action| *action == ANNOUNCE).count();
+    }
+    assert_eq!(announced, 10);
+}
+
+#[test]
 fn whoever_contests_too_soon_after_another_is_answered_with_a_later_advertisement() {
     let (mut router, now) = active();
     let soon = now + INTERVAL / 2;
@@ -443,6 +457,22 @@ fn whoever_took_over_in_silence_has_a_last_word_when_it_is_outranked() {
 }
 
 #[test]
+fn whoever_preempted_leaves_without_a_last_word() {
+    let patient = Settings { preempt: Preempt::After(Duration::from_millis(50)), ..settings() };
+    for (input, wait, why) in [(Input::Timer, 50, "its preempt delay was over"), (Input::TakeOver, 0, "it was told to")]
+    {
+        let mut router = backup_of(patient);
+        router.handle(START, heard(90, 1));
+        let now = START + Duration::from_millis(wait);
+        router.handle(now, input);
+        assert_eq!(router.state.name(), StateName::Active, "{why}");
+        let reason = Reason::Outranked { by: address(2), priority: Priority::new(200).unwrap() };
+        let backup = transition(StateName::Active, StateName::Backup, reason);
+        does(&mut router, now, heard(200, 2), &[RELEASE, backup], why);
+    }
+}
+
+#[test]
 fn a_last_word_makes_the_winner_announce_again() {
     let (mut winner, now) = active();
     does(&mut winner, now, heard(99, 200), &[advertise(100), ANNOUNCE, contested(99, 200)], "it asserts itself");
@@ -484,6 +514,74 @@ fn take_over_does_not_wait_for_silence() {
     let actions =
         [advertise(100), ACQUIRE, ANNOUNCE, transition(StateName::Backup, StateName::Active, Reason::TakeOver)];
     does(&mut router, START, Input::TakeOver, &actions, "as if the Active_Down_Timer fired");
+}
+
+fn is_ready(router: &Router) -> bool {
+    matches!(router.state, State::Backup(Backup { ready: true, .. }))
+}
+
+#[test]
+fn in_a_sync_group_a_silent_backup_is_ready_and_takes_over_when_it_is_told_to() {
+    let mut router = backup_of(Settings { in_sync_group: true, ..settings() });
+    router.handle(START, heard(120, 12));
+    let ready = START + DOWN;
+    does(&mut router, ready, Input::Timer, &[], "the others may hear an Active router");
+    assert!(is_ready(&router));
+    assert_eq!(router.deadline(), None, "nothing more comes of time alone");
+    let later = ready + INTERVAL * 50;
+    does(&mut router, later, Input::Timer, &[], "it is not late: it waits");
+    let reason = Reason::ActiveSilent { last: Some(address(12)) };
+    let active = transition(StateName::Backup, StateName::Active, reason);
+    does(&mut router, later, Input::TakeOver, &[advertise(100), ACQUIRE, ANNOUNCE, active], "all of them are ready");
+}
+
+#[test]
+fn in_a_sync_group_whoever_hears_an_active_router_that_it_bears_with_is_ready_no_longer() {
+    for (preempt, level, stays) in [
+        (Preempt::Immediately, 120, false),
+        (Preempt::Immediately, 80, true),
+        (Preempt::Never, 80, false),
+        (Preempt::After(INTERVAL), 80, false),
+        (Preempt::Immediately, 0, false),
+    ] {
+        let mut router = backup_of(Settings { preempt, in_sync_group: true, ..settings() });
+        router.handle(START + DOWN, Input::Timer);
+        assert!(is_ready(&router));
+        router.handle(START + DOWN + INTERVAL, heard(level, 12));
+        assert_eq!(is_ready(&router), stays, "{preempt:?}, {level}");
+        assert_eq!(router.deadline().is_none(), stays, "else it waits anew");
+    }
+}
+
+#[test]
+fn in_a_sync_group_a_preempt_delay_that_is_over_stays_over() {
+    let preempt = Preempt::After(INTERVAL * 2);
+    let mut router = backup_of(Settings { preempt, in_sync_group: true, ..settings() });
+    router.handle(START, heard(80, 12));
+    router.handle(START + INTERVAL, heard(80, 12));
+    router.handle(START + INTERVAL * 2, Input::Timer);
+    assert!(is_ready(&router));
+    router.handle(START + INTERVAL * 3, heard(80, 12));
+    assert!(is_ready(&router), "it has borne with it for long enough");
+    let active = transition(StateName::Backup, StateName::Active, Reason::PreemptDelayOver);
+    let now = START + INTERVAL * 3;
+    does(&mut router, now, Input::TakeOver, &[advertise(100), ACQUIRE, ANNOUNCE, active], "and says why");
+}
+
+#[test]
+fn in_a_sync_group_the_address_owner_waits_for_nobody() {
+    let mut router = Router::new(Settings { priority: Priority::OWNER, in_sync_group: true, ..settings() });
+    router.handle(START, Input::Startup);
+    assert_eq!(router.state.name(), StateName::Active);
+}
+
+#[test]
+fn whoever_leaves_its_sync_group_takes_over_by_itself() {
+    let mut router = backup_of(Settings { in_sync_group: true, ..settings() });
+    router.handle(START + DOWN, Input::Timer);
+    router.handle(START + DOWN, Input::Reconfigured(settings()));
+    router.handle(START + DOWN, Input::Timer);
+    assert_eq!(router.state.name(), StateName::Active);
 }
 
 #[test]
@@ -639,6 +737,7 @@ fn a_shorter_interval_takes_effect_at_once_and_a_longer_one_with_the_next_advert
 #[test]
 fn a_backup_keeps_the_learnt_interval_in_version_3_and_takes_the_new_one_in_version_2() {
     let mut router = backup();
+    router.handle(START, heard(200, 1));
     router.handle(START, Input::Reconfigured(Settings { interval: centis(100), ..settings() }));
     assert_eq!(router.deadline(), Some(START + DOWN));
     let seconds = |n| Settings { interval: AdverInterval::V2(Seconds::new(n).unwrap()), ..settings() };
@@ -649,6 +748,38 @@ fn a_backup_keeps_the_learnt_interval_in_version_3_and_takes_the_new_one_in_vers
     let raised = Settings { priority: Priority::backup(200).unwrap(), ..seconds(3) };
     router.handle(START + INTERVAL, Input::Reconfigured(raised));
     assert_eq!(router.deadline(), Some(deadline - Duration::from_nanos(390_625_000)), "100/256 s less skew");
+}
+
+#[test]
+fn until_somebody_is_heard_the_interval_is_our_own_also_a_new_one() {
+    let slower = Settings { interval: centis(100), ..settings() };
+    let mut router = backup();
+    router.handle(START + INTERVAL, Input::Reconfigured(slower));
+    assert_eq!(router.deadline(), Some(START + centis(100).active_down_interval(slower.priority)));
+    router.handle(START + INTERVAL, Input::Reconfigured(settings()));
+    assert_eq!(router.deadline(), Some(START + DOWN), "and back");
+    router.handle(START + INTERVAL, Input::LateWakeup);
+    router.handle(START + INTERVAL, Input::Reconfigured(slower));
+    assert_eq!(router.deadline(), Some(START + INTERVAL + DOWN), "after a stall it is what was learnt before");
+}
+
+#[test]
+fn a_preempt_delay_ends_when_our_priority_is_no_longer_the_higher_one() {
+    let over = START + INTERVAL / 2;
+    let after = |priority| Settings {
+        priority: Priority::backup(priority).unwrap(),
+        preempt: Preempt::After(INTERVAL / 2),
+        ..settings()
+    };
+    for (changed, state, why) in
+        [(90, StateName::Backup, "lower"), (99, StateName::Backup, "equal"), (100, StateName::Active, "still higher")]
+    {
+        let mut router = backup_of(after(150));
+        router.handle(START, heard(99, 1));
+        router.handle(START, Input::Reconfigured(after(changed)));
+        router.handle(over, Input::Timer);
+        assert_eq!(router.state.name(), state, "{why}");
+    }
 }
 
 #[test]

@@ -57,6 +57,7 @@ impl World {
                     startup_delay: Duration::from_nanos(random.between(0, longest_startup_delay)),
                     primary: Host::address(family, index),
                     shared_mac: random.percent(25),
+                    in_sync_group: false,
                 };
                 Host::new(settings, clock, flaw.filter(|_| everybody || index == 0))
             })

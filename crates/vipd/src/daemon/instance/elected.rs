@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use vrrp::wire::{ChecksumForm, Datagram, EmitError, Endpoints, IPV4_GROUP, IPV6_GROUP};
-use vrrp::{AddressList, AdvertPriority, Advertisement, Event, Family, Heard};
+use vrrp::{AddressList, AdvertPriority, Advertisement, Event, Family, Heard, Notice};
 
 use super::{
-    Action, Actions, Admission, Advertised, Brain, Effect, Elected, Instance, Observed, Router, Settings, Shutdown,
-    VirtualRouter, Vrrp, What, config,
+    Action, Actions, Admission, Advertised, Brain, DOUBLINGS, Deaf, Effect, Elected, Instance, Observed, RETRY, Router,
+    Settings, Shutdown, VirtualRouter, Vrrp, What, config,
 };
 use crate::config::PeerSet;
 
@@ -77,9 +77,7 @@ impl Instance {
                 // What has just been acquired is announced as it is placed.
                 Action::Announce if !self.work.is_empty() => {}
                 Action::Announce => {
-                    self.announcer.begin(now);
-                    self.announcer.placed(self.vips.iter().map(|vip| vip.net.addr()));
-                    self.announcer.complete();
+                    self.announce_all(now);
                 }
                 Action::ReleaseAddresses => self.release(observed, out),
                 Action::Report(Event::Transition { from, to, reason }) => {
@@ -118,13 +116,7 @@ impl Instance {
             self.ask_router(now, observed, vrrp::Input::Reconfigured(settings), out);
         }
         if initialize {
-            out.push(Effect::Listen);
-            if self.adopts {
-                out.push(Effect::Adopt);
-            }
-            if !self.leased().is_empty() || self.admission() != Admission::All {
-                out.push(Effect::Guard);
-            }
+            self.prepare(out);
             if self.adopts {
                 self.ask_router(now, observed, vrrp::Input::Startup, out);
                 // The election goes on from there: whoever is preferred preempts.
@@ -135,6 +127,26 @@ impl Instance {
                 self.release(observed, out);
                 self.ask_router(now, observed, vrrp::Input::Startup, out);
             }
+        }
+    }
+
+    /// Asks for what it takes to begin.
+    fn prepare(&self, out: &mut Vec<Effect>) {
+        out.push(Effect::Listen);
+        if self.adopts {
+            out.push(Effect::Adopt);
+        }
+        if !self.leased().is_empty() || self.admission() != Admission::All {
+            out.push(Effect::Guard);
+        }
+    }
+
+    /// Asks again for what was refused.
+    pub(super) fn ask_again(&self, observed: &Observed, out: &mut Vec<Effect>) {
+        match (&self.brain, &self.place) {
+            (Brain::Elected(_), Ok(_)) => self.prepare(out),
+            (Brain::Elected(_), Err(_)) => self.want_bearer(observed, out),
+            (Brain::Managed(_), _) => {}
         }
     }
 
@@ -150,11 +162,50 @@ impl Instance {
             primary: elected.config.settings(place.primary).primary,
             peers: elected.config.peers.as_peers(),
         };
+        let (name, source) = (&self.config.name, datagram.endpoints.source());
         match router.receive(datagram, &mut self.counters) {
-            Ok(received) => self.ask_router(now, observed, vrrp::Input::Advertisement(received.heard), out),
-            Err(why) => {
-                tracing::debug!(instance = %self.config.name, source = %datagram.endpoints.source(), %why, "discard")
+            Ok(received) => {
+                for what in received.notices.iter() {
+                    // What keepalived, FRR and we ourselves send unless told otherwise is worth no warning.
+                    if what == Notice::Rfc5798Checksum || !self.noticed.admit(what as usize, now) {
+                        tracing::debug!(instance = %name, %source, %what, "accepted");
+                    } else {
+                        tracing::warn!(instance = %name, %source, %what, "accepted; said once a minute");
+                    }
+                }
+                self.ask_router(now, observed, vrrp::Input::Advertisement(received.heard), out);
             }
+            Err(why) if self.discarded.admit(why as usize, now) => {
+                let ttl = datagram.ttl;
+                tracing::warn!(instance = %name, %source, ttl, %why, "discarded; said once a minute");
+            }
+            Err(why) => tracing::debug!(instance = %name, %source, %why, "discarded"),
+        }
+    }
+
+    /// The peers wait anew from then on, and so does the kernel.
+    pub(super) fn sent(&mut self, at: Instant, out: &mut Vec<Effect>) {
+        // Its last word, after it has let go, promises nothing.
+        if self.held {
+            (self.anchor, self.unheard) = (Some(at), 0);
+            if self.promised.take().is_some() {
+                // The addresses, too, may stay for longer now.
+                self.prolong = self.prolong.map(|_| (at, 0));
+            }
+            out.push(Effect::Renew);
+        }
+    }
+
+    /// Nobody was told. Lets go when a peer may take over before the next attempt; at once when nobody has ever been told.
+    pub(super) fn not_sent(&mut self, now: Instant, observed: &Observed, why: &str, out: &mut Vec<Effect>) {
+        let Some(vrrp) = self.config.vrrp().filter(|_| self.held) else { return };
+        let next = now + vrrp.interval.duration();
+        if self.anchor.is_none_or(|at| at + vrrp.peers_patience() < next) {
+            // Its sync group goes with it each time, so the attempts become rarer.
+            let again = now + RETRY * 2_u32.pow(self.unheard.min(DOUBLINGS));
+            self.unheard = self.unheard.saturating_add(1);
+            self.deaf = Some(Deaf { why: format!("cannot advertise: {why}"), again, asked: false });
+            self.govern(now, observed, out);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use vrrp::StepDown;
+use vrrp::{Priority, StepDown};
 
 use super::place::Place;
 use super::{CHUNK, Effect, Instance, Leased, Observed, Vip, What, holder};
@@ -20,16 +20,27 @@ impl Instance {
         if self.is_borne() {
             out.push(Effect::Carry(true));
         }
-        self.announcer.begin(now);
-        let is_there = |vip: &&Vip| observed.addresses.get(vip.link, vip.net).is_some();
-        let there: Vec<_> = self.vips.iter().filter(is_there).cloned().collect();
-        self.announcer.placed(there.iter().map(|vip| vip.net.addr()));
+        let there: Vec<_> =
+            self.vips.iter().filter(|vip| observed.addresses.get(vip.link, vip.net).is_some()).cloned().collect();
+        self.announcer.placed(now, there.iter().map(|vip| vip.net.addr()));
         self.plan_work(observed);
         // What is there may have the lifetime of another lease.
         self.prolong = self.next_prolongation(now).map(|next| if there.is_empty() { next } else { (now, 0) });
+        let there: Vec<_> = there.into_iter().filter(|vip| !self.is_own(vip, observed)).collect();
         if self.plan.is_none() && !there.is_empty() {
             out.push(Effect::Prolong(there));
         }
+    }
+
+    /// Whether we own the address (priority 255) and the interface has it by itself: it is there whatever we do.
+    fn is_own(&self, vip: &Vip, observed: &Observed) -> bool {
+        let is_owner = self.priority().is_some_and(Priority::is_owner);
+        is_owner && observed.addresses.get(vip.link, vip.net).is_some_and(|address| !address.is_ours())
+    }
+
+    /// An address that goes on answering when it is given away.
+    pub(super) fn stays(&self, observed: &Observed) -> Option<&Vip> {
+        self.vips.iter().find(|vip| self.is_own(vip, observed))
     }
 
     /// Addresses are another instance's from now on: nothing is to be done about them here.
@@ -44,7 +55,8 @@ impl Instance {
     /// The addresses must not be there: silent at once, removed soon.
     pub(super) fn release(&mut self, observed: &Observed, out: &mut Vec<Effect>) {
         self.announcer.cancel();
-        self.prolong = None;
+        self.placing.clear();
+        (self.prolong, self.promised, self.anchor) = (None, None, None);
         if std::mem::replace(&mut self.held, false) {
             out.push(Effect::Silence);
         }
@@ -52,11 +64,19 @@ impl Instance {
         if self.is_borne() {
             out.push(Effect::Carry(false));
         }
-        // The owner's addresses are the interface's own.
-        if self.priority().is_none_or(|priority| !priority.is_owner()) {
-            self.vips.iter().for_each(|vip| self.holder.release(vip.clone()));
+        // The owner's addresses are the interface's own; what had to be added has gone with the silence.
+        let is_owner = self.priority().is_some_and(Priority::is_owner);
+        for vip in &self.vips {
+            if is_owner {
+                self.holder.forget(vip);
+            } else {
+                self.holder.release(vip.clone());
+            }
         }
         self.plan_work(observed);
+        if self.work.is_empty() {
+            self.settled(out);
+        }
     }
 
     /// Whether an interface of its own carries its addresses.
@@ -66,6 +86,7 @@ impl Instance {
 
     /// What is left to do after what has been observed. Announcing is the announcer's.
     pub(super) fn plan_work(&mut self, observed: &Observed) {
+        self.holder.forget_gone(observed);
         let work = self.holder.reconcile(observed).into_iter();
         self.work = work.filter(|effect| !matches!(effect, holder::Effect::Announce(_))).collect();
         if self.work.is_empty() {
@@ -74,7 +95,7 @@ impl Instance {
     }
 
     pub(super) fn next_prolongation(&self, now: Instant) -> Option<(Instant, usize)> {
-        self.plan.filter(|_| self.held).map(|plan| (now + plan.renew_address_every, 0))
+        self.plan().filter(|_| self.held).map(|plan| (now + plan.renew_address_every, 0))
     }
 
     /// Somebody else may have removed addresses that we hold.
@@ -85,9 +106,7 @@ impl Instance {
         let carries = |place: &Place| observed.link_by_index(place.carrier.link).is_some_and(|link| link.up);
         if self.is_borne() && !self.place.as_ref().is_ok_and(carries) {
             out.push(Effect::Carry(true));
-            self.announcer.begin(now);
-            self.announcer.placed(self.vips.iter().map(|vip| vip.net.addr()));
-            self.announcer.complete();
+            self.announce_all(now);
         }
         self.plan_work(observed);
         let missing: Vec<_> = self
@@ -100,7 +119,6 @@ impl Instance {
         }
         if self.restores.admit(now) {
             out.push(Effect::Report(What::Restored { addresses: missing }));
-            self.announcer.begin(now);
         } else {
             let reason = "somebody else removes them, more often than restore-limit allows";
             out.push(Effect::Report(What::AddressLost { addresses: missing, reason: reason.into() }));
@@ -114,30 +132,58 @@ impl Instance {
             return;
         }
         let chunk: Vec<_> = self.work.drain(..self.work.len().min(CHUNK)).collect();
-        if self.held {
-            let added = |effect: &holder::Effect| match effect {
-                holder::Effect::Add(vip) => Some(vip.net.addr()),
-                holder::Effect::Announce(_) | holder::Effect::Remove(_) | holder::Effect::PromoteSecondaries { .. } => {
-                    None
-                }
-            };
-            self.announcer.placed(chunk.iter().filter_map(added));
-        }
+        let added = |effect: &holder::Effect| match effect {
+            holder::Effect::Add(vip) => Some(vip.net.addr()),
+            holder::Effect::Announce(_) | holder::Effect::Remove(_) | holder::Effect::PromoteSecondaries { .. } => None,
+        };
+        self.placing.push_back(chunk.iter().filter_map(added).collect());
         out.push(Effect::Change(chunk));
-        if self.work.is_empty() {
+    }
+
+    /// A piece of the work has been tried: what has gone is forgotten, what has come is announced.
+    pub(super) fn changed(
+        &mut self,
+        now: Instant,
+        observed: &Observed,
+        refused: &[(Vip, String)],
+        out: &mut Vec<Effect>,
+    ) {
+        self.holder.forget_gone(observed);
+        let placed = self.placing.pop_front().unwrap_or_default();
+        if self.held {
+            if let Some((_, reason)) = refused.first() {
+                let addresses = refused.iter().map(|(vip, _)| vip.net).collect();
+                out.push(Effect::Report(What::AddressLost { addresses, reason: reason.clone() }));
+                return self.give_up(now, observed, StepDown::AddressLost, reason, out);
+            }
+            if !placed.is_empty() {
+                self.announcer.placed(now, placed);
+            }
+        }
+        if self.work.is_empty() && self.placing.is_empty() {
             self.announcer.complete();
             self.settled(out);
         }
+        out.extend(self.announcer.take(now).map(Effect::Announce));
+    }
+
+    /// Announces all that is held anew.
+    pub(super) fn announce_all(&mut self, now: Instant) {
+        let all: Vec<_> = self.holding().map(|vip| vip.net.addr()).collect();
+        self.announcer.announce(now, all);
     }
 
     /// Gives some addresses their whole lifetime again; the others in the next turns.
     pub(super) fn prolong_some(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let (Some((at, from)), Some(plan), true) = (self.prolong, self.plan, self.work.is_empty()) else { return };
+        let (Some((at, from)), Some(plan), true) = (self.prolong, self.plan().copied(), self.work.is_empty()) else {
+            return;
+        };
         if now < at {
             return;
         }
-        let some: Vec<_> = self.vips.iter().skip(from).take(CHUNK).cloned().collect();
-        let next = from + some.len();
+        let next = self.vips.len().min(from + CHUNK);
+        let some: Vec<_> =
+            self.vips[from.min(next)..next].iter().filter(|vip| self.holder.holds(vip)).cloned().collect();
         if !some.is_empty() {
             out.push(Effect::Prolong(some));
         }

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use vrrp::StateName;
+use vrrp::{AdvertPriority, Backup, Heard, State, StateName};
 
 use super::{
-    Brain, Claim, Command, Effect, Held, Instance, Managed, Observed, Probing, Refusal, Shutdown, StepDown, Ticket,
-    Verdict,
+    Brain, Claim, Command, Effect, HANDOVER, Held, Instance, Managed, Observed, Probing, Refusal, Shutdown, StepDown,
+    Ticket, Verdict, Vip,
 };
 
 impl Managed {
@@ -14,7 +14,10 @@ impl Managed {
         match self {
             Self::Released | Self::Parked => None,
             Self::Probing(probing) => probing.deadline(),
-            Self::Held(held) => held.renew_at,
+            Self::Held(held) => {
+                let asking = held.asking.as_ref().and_then(Probing::deadline);
+                held.renew_at.into_iter().chain(asking).min()
+            }
         }
     }
 }
@@ -41,9 +44,13 @@ impl Instance {
                 out.push(refuse(format!("{name} is managed; nobody takes it over by himself"), Some(hint)));
             }
             (Brain::Elected(_), Command::Handover) => {
-                if self.state() == StateName::Active {
-                    self.ask_router(now, observed, vrrp::Input::StepDown(StepDown::Handover), out);
-                    out.push(Effect::Answer(ticket, Ok(format!("{} handed over", self.config.name))));
+                if let Some(own) = self.stays(observed) {
+                    let message = format!("{name}: {own} is the interface's own, and would go on answering here");
+                    let hint = "take the interface down, or stop the host, when a peer is to have it".to_owned();
+                    out.push(refuse(message, Some(hint)));
+                } else if self.state() == StateName::Active {
+                    self.step_down(now, observed, StepDown::Handover, out);
+                    self.handing = Some((ticket, now + HANDOVER));
                 } else {
                     out.push(refuse(format!("{name} is {} here, not Active", self.state()), None));
                 }
@@ -51,13 +58,15 @@ impl Instance {
             (Brain::Managed(Managed::Released), Command::Acquire { force }) => {
                 self.begin_to_hold(now, observed, Some(ticket), force, out);
             }
-            (Brain::Managed(Managed::Held(_)), Command::Acquire { .. }) => {
-                self.announcer.begin(now);
-                self.announcer.placed(self.vips.iter().map(|vip| vip.net.addr()));
-                self.announcer.complete();
-                out.push(Effect::Answer(ticket, Ok(format!("{name} is already held; announced again"))));
+            (Brain::Managed(Managed::Held(held)), Command::Acquire { force }) if held.asking.is_none() => {
+                if self.vips.iter().all(|vip| self.holder.holds(vip)) {
+                    out.push(Effect::Answer(ticket, Ok(format!("{name} is already held; announced again"))));
+                    self.announce_all(now);
+                } else {
+                    self.ask_for_the_rest(now, observed, Some(ticket), force, out);
+                }
             }
-            (Brain::Managed(Managed::Probing(_) | Managed::Parked), Command::Acquire { .. }) => {
+            (Brain::Managed(Managed::Held(_) | Managed::Probing(_) | Managed::Parked), Command::Acquire { .. }) => {
                 let reason = self.waiting_for.as_deref().unwrap_or("it is being acquired");
                 out.push(refuse(format!("{name}: {reason}"), None));
             }
@@ -76,8 +85,26 @@ impl Instance {
         }
     }
 
+    /// Tells whoever handed over what has come of it, as soon as that is known.
+    pub(super) fn follow_handover(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let (Some((ticket, until)), Brain::Elected(elected)) = (self.handing, &self.brain) else { return };
+        let name = &self.config.name;
+        let refused = |message| Err(Refusal { message, hint: None });
+        let result = match elected.router.state() {
+            State::Backup(Backup {
+                heard: Some(Heard { priority: AdvertPriority::Holding(_), source, .. }), ..
+            }) => Ok(format!("{name} handed over to {source}")),
+            State::Backup(_) if now < until => return,
+            State::Backup(_) => Ok(format!("{name} let go of; no peer has advertised yet, see vipd events")),
+            State::Active(_) => refused(format!("{name}: no peer took the addresses; they are held here again")),
+            State::Initialize => refused(format!("{name}: let go of, and ended before a peer was heard")),
+        };
+        self.handing = None;
+        out.push(Effect::Answer(ticket, result));
+    }
+
     /// Asks on the wire, or with `force` holds at once.
-    fn begin_to_hold(
+    pub(super) fn begin_to_hold(
         &mut self,
         now: Instant,
         observed: &Observed,
@@ -86,30 +113,77 @@ impl Instance {
         out: &mut Vec<Effect>,
     ) {
         let name = &self.config.name;
-        let Ok(place) = &self.place else {
+        if self.place.is_err() {
             if let Some(ticket) = ticket {
                 let message =
                     format!("{name}: {}", self.waiting_for.as_deref().unwrap_or("the interface is not ready"));
                 out.push(Effect::Answer(ticket, Err(Refusal { message, hint: None })));
             }
             return;
-        };
+        }
         if force {
             return self.hold(now, observed, ticket, "acquired on request", out);
         }
-        let ours: Vec<_> = observed.links.iter().filter_map(|link| link.mac).collect();
-        out.push(Effect::ListenFor(self.vips.iter().map(|vip| vip.net.addr()).collect()));
+        if let Some(probing) = self.ask_for(&self.vips, now, observed, ticket, out) {
+            self.brain = Brain::Managed(Managed::Probing(probing));
+            self.tick_managed(now, observed, out);
+        }
+    }
+
+    /// Holds those of its addresses that it does not hold yet as well, if nobody else has one, or with `force`.
+    pub(super) fn ask_for_the_rest(
+        &mut self,
+        now: Instant,
+        observed: &Observed,
+        ticket: Option<Ticket>,
+        force: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        let rest: Vec<_> = self.vips.iter().filter(|vip| !self.holder.holds(vip)).cloned().collect();
+        if force || rest.is_empty() {
+            return self.hold_the_rest(observed, ticket, out);
+        }
+        let before = if let Brain::Managed(Managed::Held(held)) = &mut self.brain { held.asking.take() } else { None };
+        let ticket = ticket.or_else(|| before.and_then(|before| before.ticket));
+        let probing = self.ask_for(&rest, now, observed, ticket, out);
+        if let Brain::Managed(Managed::Held(held)) = &mut self.brain {
+            held.asking = probing;
+            self.tick_managed(now, observed, out);
+        }
+    }
+
+    fn hold_the_rest(&mut self, observed: &Observed, ticket: Option<Ticket>, out: &mut Vec<Effect>) {
+        if let Brain::Managed(Managed::Held(held)) = &mut self.brain {
+            held.ticket = held.ticket.or(ticket);
+        }
+        self.vips.iter().for_each(|vip| self.holder.hold(vip.clone()));
+        self.plan_work(observed);
+        if self.work.is_empty() {
+            self.settled(out);
+        }
+    }
+
+    /// Probes for `vips`; `None` without an interface.
+    fn ask_for(
+        &self,
+        vips: &[Vip],
+        now: Instant,
+        observed: &Observed,
+        ticket: Option<Ticket>,
+        out: &mut Vec<Effect>,
+    ) -> Option<Probing> {
+        let place = self.place.as_ref().ok()?;
+        let ours = observed.own_macs();
+        out.push(Effect::ListenFor(vips.iter().map(|vip| vip.net.addr()).collect()));
         // Any number that differs from host to host and from time to time.
         let octets = place.mac.octets();
         let jitter = u64::from_le_bytes([octets[5], octets[4], octets[3], octets[2], octets[1], octets[0], 0, 0])
             ^ u64::try_from(now.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX);
-        self.brain = Brain::Managed(Managed::Probing(Probing::new(&self.vips, place.mac, &ours, jitter, now, ticket)));
-        self.tick_managed(now, observed, out);
+        Some(Probing::new(vips, place.mac, &ours, jitter, now, ticket))
     }
 
     fn hold(&mut self, now: Instant, observed: &Observed, ticket: Option<Ticket>, reason: &str, out: &mut Vec<Effect>) {
-        let lease = self.plan.map(|plan| (plan.renew_every, plan.silent_within));
-        self.brain = Brain::Managed(Managed::Held(Held::new(now, lease, ticket)));
+        self.brain = Brain::Managed(Managed::Held(Held::new(now, self.plan.as_ref(), ticket)));
         self.acquire(now, observed, out);
         self.transition(now, StateName::Backup, StateName::Active, reason.to_owned(), out);
         if self.work.is_empty() {
@@ -121,31 +195,36 @@ impl Instance {
         let Brain::Managed(managed) = &mut self.brain else { return };
         match managed {
             Managed::Released | Managed::Parked => {}
-            Managed::Probing(probing) => match probing.advance(now, out) {
-                Err(_) => {}
-                Ok(Verdict::Free) => {
-                    let ticket = probing.ticket;
-                    self.hold(now, observed, ticket, "acquired on request", out);
+            Managed::Probing(probing) => {
+                let (verdict, ticket) = (probing.advance(now, out), probing.ticket);
+                match verdict {
+                    Err(_) => {}
+                    Ok(Verdict::Free) => self.hold(now, observed, ticket, "acquired on request", out),
+                    Ok(Verdict::InUse(claim)) => {
+                        *managed = Managed::Released;
+                        self.lose_to(claim, ticket, out);
+                    }
                 }
-                Ok(Verdict::InUse(claim)) => {
-                    let ticket = probing.ticket;
-                    self.lose_to(claim, ticket, out);
-                }
-            },
+            }
             Managed::Held(held) => {
-                if held.renew_at.is_some_and(|at| at <= now)
-                    && let Some(plan) = self.plan
-                {
-                    *held = Held::new(now, Some((plan.renew_every, plan.silent_within)), held.ticket);
+                if held.renew_at.is_some_and(|at| at <= now) {
+                    held.renew(now, self.plan.as_ref());
                     out.push(Effect::Renew);
+                }
+                let Some(asking) = &mut held.asking else { return };
+                let (verdict, ticket) = (asking.advance(now, out), asking.ticket);
+                held.asking.take_if(|_| verdict.is_ok());
+                match verdict {
+                    Err(_) => {}
+                    Ok(Verdict::Free) => self.hold_the_rest(observed, ticket, out),
+                    Ok(Verdict::InUse(claim)) => self.lose_to(claim, ticket, out),
                 }
             }
         }
     }
 
     /// Another host has an address.
-    fn lose_to(&mut self, claim: Claim, ticket: Option<Ticket>, out: &mut Vec<Effect>) {
-        self.brain = Brain::Managed(Managed::Released);
+    fn lose_to(&self, claim: Claim, ticket: Option<Ticket>, out: &mut Vec<Effect>) {
         out.push(Effect::Report(super::What::Conflict {
             address: claim.address,
             mac: claim.mac.to_string(),
@@ -170,7 +249,9 @@ impl Instance {
     ) {
         let before = std::mem::replace(&mut self.brain, Brain::Managed(next));
         let ticket = match before {
-            Brain::Managed(Managed::Held(Held { ticket, .. })) => ticket,
+            Brain::Managed(Managed::Held(Held { ticket, asking, .. })) => {
+                ticket.or_else(|| asking.and_then(|asking| asking.ticket))
+            }
             Brain::Managed(Managed::Probing(probing)) => probing.ticket,
             Brain::Managed(Managed::Released | Managed::Parked) | Brain::Elected(_) => None,
         };
@@ -197,9 +278,11 @@ impl Instance {
                 let reason = self.waiting_for.clone().unwrap_or_default();
                 self.withdraw(now, observed, Managed::Parked, &reason, out);
             }
-            (Managed::Probing(_), Some(_)) => {
+            (Managed::Probing(probing), Some(_)) => {
+                // Whoever asked is told; on its way back, when nobody has asked, it goes on waiting.
+                let next = if probing.ticket.is_some() { Managed::Released } else { Managed::Parked };
                 let reason = self.waiting_for.clone().unwrap_or_default();
-                self.withdraw(now, observed, Managed::Released, &reason, out);
+                self.withdraw(now, observed, next, &reason, out);
             }
             (Managed::Released, None) if self.adopts => {
                 self.adopts = false;

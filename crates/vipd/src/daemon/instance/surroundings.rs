@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use vrrp::{Priority, Shutdown};
 
 use super::place::{self, Place, Unready};
-use super::{Brain, Effect, Instance, LeasePlan, Leased, Limiter, Mode, Observed, Vip, What, config};
+use super::{Brain, Deaf, Effect, Instance, LeasePlan, Leased, Limiter, Managed, Mode, Observed, Vip, What, config};
 
 impl Instance {
     /// Takes another configuration of the same instance, and keeps its state.
@@ -21,6 +21,10 @@ impl Instance {
         held_elsewhere: impl Fn(&Vip) -> bool,
         out: &mut Vec<Effect>,
     ) {
+        // What it lacked may be what has been mended.
+        if let Some(deaf) = &mut self.deaf {
+            (deaf.again, self.unheard) = (now, 0);
+        }
         let (before, leased) = (std::mem::take(&mut self.vips), self.leased().to_vec());
         let prolong = self.prolong.filter(|_| plan == self.plan);
         let restarts = self.restores.clone();
@@ -29,7 +33,8 @@ impl Instance {
         } else {
             Limiter::new(config.restore_limit as usize, Duration::from_secs(60))
         };
-        (self.config, self.plan) = (config, plan);
+        let promised = self.plan().copied().filter(|_| self.held && config.vrrp().is_some());
+        (self.config, self.plan, self.promised) = (config, plan, promised);
         if let (Brain::Elected(elected), Mode::Vrrp(vrrp)) = (&mut self.brain, &self.config.mode) {
             elected.reconfigure(&self.config, vrrp);
         }
@@ -47,7 +52,13 @@ impl Instance {
         }
         if self.held {
             out.push(Effect::Adopt);
-            self.vips.iter().for_each(|vip| self.holder.hold(vip.clone()));
+            if let Brain::Managed(Managed::Held(held)) = &mut self.brain {
+                held.renew(now, self.plan.as_ref());
+            }
+            // An operator's address that is new to this host is asked for first; an election needs no more than an heir.
+            let is_managed = matches!(self.brain, Brain::Managed(_));
+            let is_here = |vip: &&Vip| !is_managed || observed.addresses.get(vip.link, vip.net).is_some();
+            self.vips.iter().filter(is_here).for_each(|vip| self.holder.hold(vip.clone()));
         }
         if !self.leased().is_empty() {
             out.push(Effect::Guard);
@@ -57,17 +68,24 @@ impl Instance {
             out.push(Effect::Prolong(before.into_iter().filter(|vip| stay.contains(vip)).collect()));
         }
         self.plan_work(observed);
+        match &self.brain {
+            Brain::Managed(Managed::Held(_)) => self.ask_for_the_rest(now, observed, None, false, out),
+            Brain::Managed(Managed::Probing(probing)) => {
+                let ticket = probing.ticket;
+                self.begin_to_hold(now, observed, ticket, false, out);
+            }
+            Brain::Managed(Managed::Released | Managed::Parked) | Brain::Elected(_) => {}
+        }
         // Addresses that come from elsewhere may have little of their lifetime left.
         self.prolong = prolong.or_else(|| self.next_prolongation(now).map(|_| (now, 0)));
         self.govern(now, observed, out);
     }
 
     pub(super) fn observe(&mut self, now: Instant, observed: &Observed, out: &mut Vec<Effect>) {
+        self.holder.forget_gone(observed);
         let found = place::find(&self.config, observed);
         let moved = match (&self.place, &found) {
-            (Ok(before), Ok(after)) => {
-                (before.link, before.mac, &before.carrier) != (after.link, after.mac, &after.carrier)
-            }
+            (Ok(before), Ok(after)) => (before.link, &before.carrier) != (after.link, &after.carrier),
             (Ok(_), Err(_)) | (Err(_), Ok(_)) => true,
             (Err(before), Err(after)) => before != after,
         };
@@ -86,17 +104,24 @@ impl Instance {
                 }
             }
         } else if let Ok(place) = found {
+            let other_mac = self.place.as_ref().is_ok_and(|before| before.mac != place.mac);
             self.place = Ok(place);
+            if self.held && other_mac {
+                // The neighbours know the old one.
+                self.announce_all(now);
+            }
         }
-        self.want_bearer(observed, out);
+        if self.deaf.is_none() {
+            self.want_bearer(observed, out);
+        }
         self.govern(now, observed, out);
         self.look_after(now, observed, out);
     }
 
     /// Asks for the interface with the virtual MAC address when that is all that is missing.
-    fn want_bearer(&self, observed: &Observed, out: &mut Vec<Effect>) {
+    pub(super) fn want_bearer(&self, observed: &Observed, out: &mut Vec<Effect>) {
         let link = observed.link(self.config.interface.as_str());
-        if let (Err(Unready::NoBearer), None, Some(link)) = (&self.place, &self.deaf, link) {
+        if let (Err(Unready::NoBearer), Some(link)) = (&self.place, link) {
             out.extend(place::bearer(&self.config, link).map(Effect::Bear));
         }
     }
@@ -113,9 +138,9 @@ impl Instance {
     /// Begins, ends or goes on, by whether it can run.
     pub(super) fn govern(&mut self, now: Instant, observed: &Observed, out: &mut Vec<Effect>) {
         let obstacle = match (&self.place, &self.deaf, self.faults.first()) {
-            (Err(Unready::NoBearer), Some((why, _)), _) => Some((why.clone(), Shutdown::InterfaceDown)),
+            (Err(Unready::NoBearer), Some(Deaf { why, .. }), _) => Some((why.clone(), Shutdown::InterfaceDown)),
             (Err(unready), _, _) => Some((unready.to_string(), Shutdown::InterfaceDown)),
-            (Ok(_), Some((why, _)), _) => Some((why.clone(), Shutdown::Fault)),
+            (Ok(_), Some(Deaf { why, .. }), _) => Some((why.clone(), Shutdown::Fault)),
             (Ok(_), None, Some(fault)) => Some((fault.clone(), Shutdown::Fault)),
             (Ok(_), None, None) => None,
         };

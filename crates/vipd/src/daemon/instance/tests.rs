@@ -20,26 +20,44 @@ struct World {
     instance: Instance,
     observed: Observed,
     start: Instant,
+    now: Instant,
 }
 
 impl World {
     fn new(instance: &str, addresses: usize) -> Self {
-        let vips: Vec<_> = (0..addresses).map(|n| format!("198.19.{}.{}/16", n / 250, n % 250 + 1)).collect();
-        let text = format!("[[instance]]\nname = \"web\"\ninterface = \"eth0\"\naddresses = {vips:?}\n{instance}");
-        let config = Config::parse("test", &text).unwrap();
-        let config = config.instances.into_values().next().unwrap();
-        let plan = config.lease_plan(Enforcement::DeadMan).unwrap();
-        let start = Instant::now();
-        let lease = LeaseId(NonZeroU32::MIN);
-        let mut world = Self { instance: Instance::new(config, plan, lease, start), observed: host(), start };
-        let effects = world.feed(0, Input::Observed);
+        let (world, effects) = Self::begin(instance, addresses);
         assert!(!effects.iter().any(|effect| matches!(effect, Effect::Advertise(_))), "silent at start: {effects:?}");
         world
     }
 
+    fn begin(instance: &str, addresses: usize) -> (Self, Vec<Effect>) {
+        Self::begin_on(host(), instance, addresses)
+    }
+
+    fn begin_on(observed: Observed, instance: &str, addresses: usize) -> (Self, Vec<Effect>) {
+        let (config, plan) = configured(instance, addresses);
+        let start = Instant::now();
+        let lease = LeaseId(NonZeroU32::MIN);
+        let mut world = Self { instance: Instance::new(config, plan, lease, start), observed, start, now: start };
+        let effects = world.feed(0, Input::Observed);
+        (world, effects)
+    }
+
+    /// Changes the configuration in place.
+    fn reload(&mut self, milliseconds: u64, instance: &str, addresses: usize) -> Vec<Effect> {
+        let (config, plan) = configured(instance, addresses);
+        let (now, mut effects) = (self.start + Duration::from_millis(milliseconds), Vec::new());
+        self.instance.reconfigure(now, &self.observed, config, plan, |_| false, &mut effects);
+        effects
+    }
+
+    /// Tells it that an advertisement has gone out.
+    fn sent(&mut self, milliseconds: u64) -> Vec<Effect> {
+        self.feed(milliseconds, Input::Sent(self.start + Duration::from_millis(milliseconds)))
+    }
+
     fn elected(addresses: usize) -> Self {
-        let vrrp = "mode = \"vrrp\"\nvirtual-router-id = 51\npriority = 200\nadvertisement-interval-ms = 100";
-        Self::new(vrrp, addresses)
+        Self::new(&vrrp(200, 100), addresses)
     }
 
     fn managed() -> Self {
@@ -48,15 +66,30 @@ impl World {
 
     /// Hands in an input, and does what the instance wants of the kernel.
     fn feed(&mut self, milliseconds: u64, input: Input<'_>) -> Vec<Effect> {
-        let now = self.start + Duration::from_millis(milliseconds);
+        self.now = self.start + Duration::from_millis(milliseconds);
         let mut effects = Vec::new();
-        self.instance.handle(now, &self.observed, input, &mut effects);
-        for effect in &effects {
-            if let Effect::Change(work) = effect {
+        self.instance.handle(self.now, &self.observed, input, &mut effects);
+        self.carry_out(effects)
+    }
+
+    /// As the service does: what follows from a change comes right after it.
+    fn carry_out(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
+        let mut done = Vec::new();
+        for effect in effects {
+            let changes = if let Effect::Change(work) = &effect {
                 work.iter().for_each(|one| self.change(one));
+                true
+            } else {
+                false
+            };
+            done.push(effect);
+            if changes {
+                let mut next = Vec::new();
+                self.instance.handle(self.now, &self.observed, Input::Changed(Vec::new()), &mut next);
+                done.extend(self.carry_out(next));
             }
         }
-        effects
+        done
     }
 
     fn change(&mut self, effect: &holder::Effect) {
@@ -75,25 +108,29 @@ impl World {
     fn run_until(&mut self, milliseconds: u64) -> Vec<(u64, Effect)> {
         let mut all = Vec::new();
         let end = self.start + Duration::from_millis(milliseconds);
-        let mut now = self.start;
         for _ in 0..100_000 {
-            let Some(next) = self.instance.deadline(now).map(|deadline| deadline.max(now)).filter(|next| *next <= end)
-            else {
-                break;
-            };
-            now = next;
-            let at = u64::try_from((now - self.start).as_millis()).unwrap();
+            let next = self.instance.deadline(self.now).map(|deadline| deadline.max(self.now));
+            let Some(next) = next.filter(|next| *next <= end) else { break };
+            self.now = next;
+            let at = u64::try_from((next - self.start).as_millis()).unwrap();
             let mut effects = Vec::new();
-            self.instance.handle(now, &self.observed, Input::Timer, &mut effects);
-            for effect in effects {
-                if let Effect::Change(work) = &effect {
-                    work.iter().for_each(|one| self.change(one));
-                }
-                all.push((at, effect));
-            }
+            self.instance.handle(next, &self.observed, Input::Timer, &mut effects);
+            all.extend(self.carry_out(effects).into_iter().map(|effect| (at, effect)));
         }
         all
     }
+}
+
+fn configured(instance: &str, addresses: usize) -> (config::Instance, Option<LeasePlan>) {
+    let vips: Vec<_> = (0..addresses).map(|n| format!("198.19.{}.{}/16", n / 250, n % 250 + 1)).collect();
+    let text = format!("[[instance]]\nname = \"web\"\ninterface = \"eth0\"\naddresses = {vips:?}\n{instance}");
+    let config = Config::parse("test", &text).unwrap().instances.into_values().next().unwrap();
+    let plan = config.lease_plan(Enforcement::DeadMan).unwrap();
+    (config, plan)
+}
+
+fn vrrp(priority: u8, interval_ms: u16) -> String {
+    format!("mode = \"vrrp\"\nvirtual-router-id = 51\npriority = {priority}\nadvertisement-interval-ms = {interval_ms}")
 }
 
 fn host() -> Observed {
@@ -204,6 +241,33 @@ fn a_lost_interface_is_left_without_a_word() {
 }
 
 #[test]
+fn an_address_on_its_way_back_is_not_forgotten_when_the_link_goes_again() {
+    let mut world = World::managed();
+    world.feed(0, Input::Command(Ticket(1), Command::Acquire { force: true }));
+    world.run_until(600);
+    assert!(world.instance.holds());
+    // The second time in the middle of asking whether another host has it.
+    for (at, carrier) in [(1000, false), (1100, true), (1200, false), (1300, true)] {
+        world.observed.links[0].carrier = carrier;
+        world.feed(at, Input::Observed);
+        assert!(!world.instance.holds(), "{at}");
+    }
+    world.run_until(5000);
+    assert!(world.instance.holds());
+}
+
+#[test]
+fn a_reload_does_not_wait_for_the_next_attempt_to_advertise() {
+    let mut world = World::elected(1);
+    world.run_until(325);
+    world.feed(325, Input::Unsent("held up".into()));
+    assert_eq!(world.instance.state(), StateName::Initialize);
+    world.reload(400, &vrrp(200, 90), 1);
+    world.run_until(410);
+    assert_eq!(world.instance.state(), StateName::Backup, "{:?}", world.instance.waiting_for());
+}
+
+#[test]
 fn a_lost_lease_is_a_step_back_and_not_a_resignation() {
     let mut world = World::elected(1);
     world.run_until(330);
@@ -303,4 +367,188 @@ fn what_the_kernel_took_away_during_a_stall_is_not_put_back() {
         assert!(effects.contains(&Effect::Silence), "{effects:?}");
         assert!(!world.instance.holds(), "another host may have them");
     }
+}
+
+#[test]
+fn a_take_over_that_nobody_was_told_of_is_none() {
+    let mut world = World::elected(1);
+    world.run_until(325);
+    let effects = done(world.feed(325, Input::Unsent("held up".into())));
+    assert_eq!(effects, [Effect::Silence, Effect::Advertise(AdvertPriority::Resigning)]);
+    assert_eq!(world.instance.waiting_for(), Some("cannot advertise: held up"));
+    let effects = world.run_until(1324);
+    assert!(matches!(effects.as_slice(), [(_, Effect::Change(_))]), "what was added is removed: {effects:?}");
+    assert_eq!(world.observed, host());
+    world.run_until(1700);
+    assert!(world.instance.holds(), "it has listened, and tries again");
+    world.feed(1700, Input::Unsent("held up".into()));
+    world.run_until(3600);
+    assert!(world.instance.waiting_for().is_some(), "each time a little later: its sync group goes with it");
+    world.run_until(4100);
+    assert!(world.instance.holds());
+    world.sent(4100);
+    world.feed(5000, Input::Unsent("held up".into()));
+    world.run_until(6100);
+    assert_eq!(world.instance.waiting_for(), None, "from the beginning after a success");
+}
+
+#[test]
+fn whoever_cannot_advertise_any_more_holds_until_a_peer_may_take_over() {
+    let mut world = World::elected(1);
+    world.run_until(330);
+    world.sent(325);
+    for at in [425, 525] {
+        assert_eq!(world.feed(at, Input::Unsent("held up".into())), [], "{at}: the peers wait");
+    }
+    let effects = done(world.feed(626, Input::Unsent("held up".into())));
+    assert_eq!(effects.first(), Some(&Effect::Silence));
+    assert!(!world.instance.holds());
+    assert_eq!(world.sent(627), [], "what is said after that renews no lease");
+}
+
+#[test]
+fn the_lease_is_longer_only_when_the_peers_have_been_told_to_wait_longer() {
+    let mut world = World::elected(1);
+    world.run_until(330);
+    world.sent(325);
+    let before = *world.instance.plan().unwrap();
+    world.reload(340, &vrrp(200, 5000), 1);
+    assert_eq!(world.instance.plan(), Some(&before), "the peers still count with the last advertisement");
+    let effects = world.run_until(425);
+    assert!(effects.iter().any(|(_, effect)| *effect == ADVERT), "and hear the next in time: {effects:?}");
+    assert_eq!(world.sent(426), [Effect::Renew]);
+    let after = *world.instance.plan().unwrap();
+    assert!(after.silent_within > before.silent_within, "{after:?}");
+    let effects = world.run_until(430);
+    assert!(effects.iter().any(|(_, effect)| matches!(effect, Effect::Prolong(_))), "the same for the addresses");
+
+    world.reload(440, &vrrp(200, 100), 1);
+    assert_eq!(world.instance.plan(), Some(&before), "it is shorter at once");
+}
+
+#[test]
+fn a_shorter_managed_lease_is_renewed_as_often_from_the_reload_on() {
+    let mut world = World::new("mode = \"managed\"\nlease = \"60s\"", 1);
+    world.feed(0, Input::Command(Ticket(1), Command::Acquire { force: true }));
+    world.run_until(600);
+    world.reload(1000, "mode = \"managed\"\nlease = \"2s\"", 1);
+    let renewed: Vec<_> = world.run_until(3000).into_iter().filter(|(_, effect)| *effect == Effect::Renew).collect();
+    assert_eq!(renewed.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [1500, 2000, 2500, 3000]);
+}
+
+#[test]
+fn an_owner_that_has_let_go_does_not_put_its_address_back() {
+    let (mut world, effects) = World::begin(&vrrp(255, 100), 1);
+    assert!(matches!(effects.as_slice(), [.., Effect::Report(What::Transition { .. })]), "{effects:?}");
+    world.run_until(10);
+    let net = world.instance.vips()[0].net;
+    assert!(world.observed.addresses.get(2, net).is_some());
+    world.feed(700, Input::Command(Ticket(1), Command::Handover));
+    // Without a lease the kernel is silenced by removing what we had added.
+    world.observed.take(Change::AddressGone { net, link: 2 });
+    world.reload(750, &vrrp(255, 110), 1);
+    world.feed(760, Input::Stop);
+    let effects = world.run_until(770);
+    assert!(!effects.iter().any(|(_, effect)| matches!(effect, Effect::Change(_))), "{effects:?}");
+}
+
+#[test]
+fn an_owners_own_address_is_not_touched_and_not_handed_over() {
+    let own = || ["198.19.255.10/16", "198.19.0.1/16"].map(|net| address(net, None)).into_iter().collect();
+    let observed = || Observed { addresses: own(), ..host() };
+    let (mut world, _) = World::begin_on(observed(), &vrrp(255, 100), 1);
+    let mut effects: Vec<_> = world.run_until(600).into_iter().map(|(_, effect)| effect).collect();
+    let refused = world.feed(610, Input::Command(Ticket(1), Command::Handover));
+    assert!(matches!(refused.as_slice(), [Effect::Answer(_, Err(_))]), "{refused:?}");
+    assert_eq!(world.feed(620, Input::StepDown), [], "it would go on answering for it beside a peer");
+    assert_eq!(world.instance.state(), StateName::Active);
+    effects.extend(world.feed(630, Input::Stop));
+    effects.extend(world.run_until(700).into_iter().map(|(_, effect)| effect));
+    let touched = |effect: &Effect| matches!(effect, Effect::Prolong(_) | Effect::Change(_));
+    assert!(!effects.iter().any(touched), "{effects:?}");
+    assert_eq!(world.observed, observed());
+}
+
+#[test]
+fn an_address_that_has_gone_as_it_should_is_anybodys() {
+    for reloaded_at in [10, 340] {
+        let mut world = World::elected(2);
+        world.run_until(reloaded_at);
+        world.reload(reloaded_at, &vrrp(200, 100), 1);
+        world.run_until(450);
+        assert!(world.instance.holds());
+        world.observed.take(Change::Address(address("198.19.0.2/16", None)));
+        world.feed(460, Input::Observed);
+        let effects = world.run_until(470);
+        let removed = effects.iter().any(|(_, effect)| matches!(effect, Effect::Change(_)));
+        assert!(!removed, "reloaded at {reloaded_at}: {effects:?}");
+    }
+}
+
+#[test]
+fn a_released_address_is_guarded_no_longer_even_if_somebody_else_removed_it() {
+    let mut world = World::managed();
+    world.feed(0, Input::Command(Ticket(1), Command::Acquire { force: true }));
+    world.run_until(600);
+    let vips = world.instance.vips().to_vec();
+    for vip in &vips {
+        world.observed.take(Change::AddressGone { net: vip.net, link: 2 });
+    }
+    let effects = world.feed(700, Input::Command(Ticket(2), Command::Release));
+    let retired = effects.iter().any(|effect| matches!(effect, Effect::Retire(leased) if leased.len() == vips.len()));
+    assert!(retired, "{effects:?}");
+}
+
+#[test]
+fn what_it_lacks_is_told_when_it_changes_and_not_at_every_attempt() {
+    let mut world = World::elected(1);
+    let mut told = Vec::new();
+    let mut attempts = 0;
+    // Listening fails for three seconds, for one reason and then for another.
+    for at in (0..6000).step_by(10) {
+        let input = if at == 0 { Input::Deaf("this".into()) } else { Input::Timer };
+        let mut effects = world.feed(at, input);
+        if effects.contains(&Effect::Listen) && at < 3000 {
+            attempts += 1;
+            effects.extend(world.feed(at, Input::Deaf(if at < 1500 { "this" } else { "that" }.into())));
+        }
+        told.extend(effects.into_iter().filter_map(|effect| match effect {
+            Effect::Report(What::Waiting { reason }) => Some((at, reason)),
+            Effect::Report(What::Transition { to, .. }) => Some((at, to)),
+            _ => None,
+        }));
+    }
+    let expected = [(0, "this"), (0, "Initialize"), (2000, "that"), (3010, "Backup")];
+    let told: Vec<_> = told.iter().map(|(at, what)| (*at, what.as_str())).collect();
+    assert_eq!(told[..4], expected, "after {attempts} attempts: {told:?}");
+    assert_eq!(told[4].1, "Active");
+    assert_eq!(attempts, 2);
+}
+
+#[test]
+fn a_handover_that_nobody_takes_is_refused_when_it_holds_again() {
+    let mut world = World::elected(1);
+    world.run_until(400);
+    let effects = world.feed(410, Input::Command(Ticket(1), Command::Handover));
+    assert!(effects.contains(&Effect::Silence), "{effects:?}");
+    let answer = |effects: Vec<(u64, Effect)>| {
+        effects.into_iter().find_map(|(at, effect)| match effect {
+            Effect::Answer(ticket, result) => Some((at, ticket, result.map_err(|refusal| refusal.message))),
+            _ => None,
+        })
+    };
+    let refused = "web: no peer took the addresses; they are held here again".to_owned();
+    assert_eq!(answer(world.run_until(1000)), Some((731, Ticket(1), Err(refused))));
+    assert!(world.instance.holds());
+}
+
+#[test]
+fn a_handover_that_takes_long_says_so_before_the_client_gives_up() {
+    let mut world = World::new(&vrrp(200, 20_000), 1);
+    world.run_until(70_000);
+    assert!(world.instance.holds());
+    world.feed(70_000, Input::Command(Ticket(1), Command::Handover));
+    let effects = world.run_until(85_000);
+    let [.., (80_000, Effect::Answer(Ticket(1), Ok(text)))] = effects.as_slice() else { panic!("{effects:?}") };
+    assert!(text.contains("no peer has advertised yet"), "{text}");
 }

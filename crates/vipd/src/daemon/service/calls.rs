@@ -1,9 +1,11 @@
 //! Requests that come in over the control socket, and their answers.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bc_model::vip::{InstanceStatus, VipStatus};
 use tokio::sync::oneshot;
+use vrrp::{Discard, Notice};
 
 use super::Service;
 use crate::clock;
@@ -77,6 +79,8 @@ impl Service {
                 lease: describe_lease(config, self.edge.enforcement()),
                 received: instance.counters().accepted(),
                 discarded: instance.counters().discarded_in_all(),
+                discards: counted(Discard::ALL.map(|why| (why.label(), instance.counters().discarded(why)))),
+                notices: counted(Notice::ALL.map(|what| (what.label(), instance.counters().noticed(what)))),
             }
         };
         let instances = self.instances.values().map(one).collect();
@@ -87,6 +91,11 @@ impl Service {
 fn send(reply: oneshot::Sender<Reply>, answer: Answer) {
     // The client may have hung up.
     let _ = reply.send(Reply::One(answer));
+}
+
+/// Those that have happened.
+fn counted<const N: usize>(counts: [(&str, u64); N]) -> BTreeMap<String, u64> {
+    counts.into_iter().filter(|(_, count)| *count > 0).map(|(label, count)| (label.to_owned(), count)).collect()
 }
 
 fn milliseconds(span: Duration) -> u64 {

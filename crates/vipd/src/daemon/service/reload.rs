@@ -16,6 +16,7 @@ use crate::daemon::effect::Input;
 use crate::daemon::event::What;
 use crate::daemon::instance::Instance;
 use crate::daemon::metrics::Server;
+use crate::daemon::privilege;
 use crate::holder::Vip;
 use crate::lease::{LeaseId, LeasePlan, Leased};
 
@@ -23,7 +24,7 @@ impl Service {
     /// Reads the file again; all of it is taken, or nothing.
     pub(super) fn reload(&mut self) -> Result<usize, String> {
         self.watchdog.reloading();
-        let loaded = Config::load(&self.file).map_err(|error| error.to_string());
+        let loaded = Config::load_for(&self.file, privilege::may_run_as).map_err(|error| error.to_string());
         let result = match loaded.and_then(|config| self.rebind(&config).map(|()| config)) {
             Ok(config) => {
                 let changes = self.change_to(config);
@@ -46,7 +47,7 @@ impl Service {
             return Ok(());
         }
         let listener = Listener::open(path, &config.control, self.calls.0.clone());
-        self.listener = Some(listener.map_err(|error| format!("control socket {}: {error}", path.display()))?);
+        self.listener = listener.map_err(|error| format!("control socket {}: {error}", path.display()))?;
         Ok(())
     }
 
@@ -61,11 +62,7 @@ impl Service {
         for change in &changes {
             match change {
                 Change::Hook(hook) => self.hook.set(hook.clone()),
-                Change::Control(control) => {
-                    if let Some(listener) = &self.listener {
-                        listener.allow(control);
-                    }
-                }
+                Change::Control(control) => self.listener.allow(control),
                 Change::SetCheck(check) => {
                     let handle = check::start(check.clone(), self.ran.0.clone());
                     let before = self.checks.remove(&check.name);
@@ -102,11 +99,13 @@ impl Service {
                         }
                     }
                 }
-                Change::SetSyncGroup(_) | Change::RemoveSyncGroup(_) => {}
+                Change::SetSyncGroup(_) => self.uneven = true,
+                // Its members go on by themselves.
+                Change::RemoveSyncGroup(_) => {}
             }
         }
-        let holders = self.instances.values().chain(&ending).filter(|instance| instance.holds());
-        let held: BTreeSet<_> = holders.flat_map(Instance::vips).map(|vip| (vip.dev.clone(), vip.net)).collect();
+        let holders = self.instances.values().chain(&ending);
+        let held: BTreeSet<_> = holders.flat_map(Instance::holding).map(|vip| (vip.dev.clone(), vip.net)).collect();
         for instance in beginning {
             let dev = instance.interface.to_string();
             let is_held = |net: IpNet| held.contains(&(dev.clone(), net));
@@ -189,21 +188,18 @@ impl Service {
     fn retire(&mut self, now: Instant, mut instance: Instance) {
         let held = self.held();
         let handed = instance.hand_on(|vip| held.contains(vip));
-        let guarded: BTreeSet<_> = self.instances.values().flat_map(Instance::leased).copied().collect();
-        let leased = handed.iter().map(|vip| Leased::new(vip.net.addr(), vip.link));
-        let unguarded: Vec<_> = leased.filter(|leased| !guarded.contains(leased)).collect();
-        self.edge.retire(&unguarded);
+        self.retiring.extend(handed.iter().map(|vip| Leased::new(vip.net.addr(), vip.link)));
         let mut effects = Vec::new();
         instance.handle(now, &self.observed, Input::Stop, &mut effects);
         self.carry_out_for(now, &mut instance, &mut effects);
+        self.retire_unguarded(None);
         self.leaving.push(instance);
         self.drain(now);
     }
 
     /// The addresses that our instances hold.
     fn held(&self) -> BTreeSet<Vip> {
-        let holders = self.instances.values().filter(|instance| instance.holds());
-        holders.flat_map(Instance::vips).cloned().collect()
+        self.instances.values().flat_map(Instance::holding).cloned().collect()
     }
 
     pub(super) fn plan(&self, instance: &config::Instance) -> Option<LeasePlan> {

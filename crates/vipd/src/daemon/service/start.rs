@@ -22,19 +22,28 @@ use crate::daemon::stream::Stream;
 use crate::daemon::watchdog::Watchdog;
 use crate::kernel::monitor::Monitor;
 use crate::kernel::netlink::Netlink;
+use crate::lease::{LeaseError, Missing};
 
 impl Service {
-    /// Gets everything ready; `socket` is used instead of the one that `config` names. Nothing is held yet, and what a dead daemon left is gone.
+    /// Gets everything ready, unless another daemon is at work here; `socket` is used instead of the one that `config` names. Nothing is held yet, and what a dead daemon left is gone.
     ///
     /// # Errors
     /// Anything that is needed and not there.
     pub async fn start(file: PathBuf, config: Config, socket: Option<PathBuf>) -> Result<Self, DaemonError> {
+        let calls = mpsc::channel(WAITING);
+        // First of all: what a daemon that lives has is not ours to sweep.
+        let path = socket.clone().unwrap_or_else(|| config.control.socket.clone());
+        let listener = Listener::open(&path, &config.control, calls.0.clone());
+        let listener = listener.map_err(|source| DaemonError::Socket { path, source })?;
         let kernel = |what: &'static str| move |source| DaemonError::Kernel { what, source };
         let monitor = Monitor::open().map_err(kernel("listening to rtnetlink"))?;
         let mut netlink = Netlink::connect().map_err(kernel("opening rtnetlink"))?;
         let observed = netlink.observe().map_err(kernel("listing links and addresses"))?;
         let with_lease = config.instances.values().any(|instance| instance.lease != config::LeaseSetting::Off);
         let (edge, missing) = Edge::open().map_err(kernel("opening rtnetlink"))?;
+        if let Some(LeaseError::Unavailable(taken @ Missing::Taken(_))) = missing {
+            return Err(DaemonError::Another(taken));
+        }
         let listen = |kind| signal(kind).map_err(kernel("waiting for signals"));
         let signals = Signals {
             terminate: listen(SignalKind::terminate())?,
@@ -47,7 +56,10 @@ impl Service {
             leaving: Vec::new(),
             roster: None,
             untidy: false,
+            unread: false,
+            uneven: false,
             observed,
+            look_again: None,
             netlink,
             monitor,
             edge,
@@ -56,12 +68,13 @@ impl Service {
             ran: mpsc::channel(WAITING),
             hook: Runner::start(failures),
             hook_failed,
-            listener: None,
+            listener,
             metrics: None,
-            calls: mpsc::channel(WAITING),
+            calls,
             tickets: BTreeMap::new(),
             next_ticket: 0,
             next_lease: NonZeroU32::MIN,
+            retiring: Vec::new(),
             queue: VecDeque::new(),
             spare: Spare::default(),
             alarm: Alarm::new().map_err(kernel("setting a timer"))?,
@@ -72,7 +85,6 @@ impl Service {
             config: Config::default(),
         };
         service.sweep(&config)?;
-        service.listen(&config)?;
         let switches_user = config.checks.values().any(|check| check.user.is_some());
         privilege::drop_others(switches_user).map_err(DaemonError::Privilege)?;
         sandbox::close().map_err(|error| DaemonError::Privilege(format!("seccomp: {error}")))?;
@@ -97,14 +109,6 @@ impl Service {
         if !swept.is_empty() {
             tracing::warn!(addresses = ?swept, "removed what an earlier vipd had left");
         }
-        Ok(())
-    }
-
-    fn listen(&mut self, config: &Config) -> Result<(), DaemonError> {
-        let path = self.socket.clone().unwrap_or_else(|| config.control.socket.clone());
-        let listener = Listener::open(&path, &config.control, self.calls.0.clone());
-        let failed = |source| DaemonError::Socket { path, source };
-        self.listener = Some(listener.map_err(failed)?);
         Ok(())
     }
 }

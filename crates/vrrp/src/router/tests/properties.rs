@@ -19,7 +19,7 @@ fn any_preempt() -> impl Strategy<Value = Preempt> {
 prop_compose! {
     fn any_settings()(
         level in 1_u8..=255, interval in any_interval(), preempt in any_preempt(), delay in 0_u64..1_000, last in 1_u8..5,
-        shared_mac: bool,
+        shared_mac: bool, in_sync_group: bool,
     ) -> Settings {
         Settings {
             priority: Priority::new(level).unwrap(),
@@ -28,6 +28,7 @@ prop_compose! {
             startup_delay: Duration::from_millis(delay),
             primary: address(last),
             shared_mac,
+            in_sync_group,
         }
     }
 }
@@ -116,7 +117,9 @@ proptest! {
             }
             prop_assert_eq!(told, after, "every transition is told");
             prop_assert_eq!(holds, after == StateName::Active, "it holds the addresses in Active, and only there");
-            prop_assert_eq!(router.deadline().is_none(), after == StateName::Initialize);
+            let ready = matches!(router.state, State::Backup(Backup { ready: true, .. }));
+            prop_assert!(!ready || router.settings.in_sync_group, "nobody else waits to be told");
+            prop_assert_eq!(router.deadline().is_none(), after == StateName::Initialize || ready);
             if matches!(input, Input::Timer) {
                 prop_assert!(router.deadline().is_none_or(|deadline| deadline > now), "a due deadline is consumed");
             }
@@ -128,12 +131,17 @@ proptest! {
         let mut router = Router::new(settings);
         router.handle(START, Input::Startup);
         let first = START + settings.interval.active_down_interval(settings.priority) + settings.startup_delay;
-        let mut now = START;
+        if !settings.priority.is_owner() {
+            prop_assert_eq!(router.deadline(), Some(first));
+        }
         for _ in 0..20 {
-            now = router.deadline().unwrap();
+            let now = router.deadline().unwrap();
             router.handle(now, Input::Timer);
+            if router.deadline().is_none() {
+                // As the sync group does when all of it are ready.
+                router.handle(now, Input::TakeOver);
+            }
             prop_assert_eq!(router.state.name(), StateName::Active);
         }
-        prop_assert!(now >= first || settings.priority.is_owner());
     }
 }

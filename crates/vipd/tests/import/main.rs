@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what must not happen fails the test, with the place")]
 
+mod election;
+mod tracking;
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -10,6 +14,9 @@ use proptest::prelude::*;
 use vipd::config::{Config, PeerSet};
 use vipd::import::{Import, Place, import};
 use vrrp::{Preempt, Version};
+
+/// What is found in the field, and what contradicts itself.
+const FIELD: &str = concat!(include_str!("import.conf"), include_str!("contradictions.conf"));
 
 const SAMPLES: &str = "/usr/share/doc/keepalived/samples";
 
@@ -41,11 +48,11 @@ fn notes(import: &Import) -> Vec<String> {
     import.notes.iter().map(ToString::to_string).collect()
 }
 
-/// The lines that say something: neither empty, nor a comment, nor braces alone.
+/// The lines that say something: neither empty, nor a comment, nor braces and backslashes alone.
 fn telling_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let numbered =
         text.lines().enumerate().map(|(index, line)| (index + 1, line.split(['#', '!']).next().unwrap_or(line)));
-    numbered.filter(|(_, line)| !line.chars().all(|c| c.is_whitespace() || c == '{' || c == '}'))
+    numbered.filter(|(_, line)| !line.chars().all(|c| c.is_whitespace() || matches!(c, '{' | '}' | '\\')))
 }
 
 fn assert_every_line_is_accounted_for(name: &str, text: &str, import: &Import) {
@@ -65,6 +72,16 @@ fn a_real_configuration_comes_over_with_its_losses_named() {
     assert_every_line_is_accounted_for("import.conf", include_str!("import.conf"), &import);
     Config::parse("imported", &import.toml).unwrap();
     insta::assert_snapshot!(import.toml);
+}
+
+#[test]
+fn whatever_contradicts_itself_is_accounted_for() {
+    let import = imported(FIELD);
+    assert_every_line_is_accounted_for("FIELD", FIELD, &import);
+    let config = Config::parse("imported", &import.toml).unwrap_or_else(|error| panic!("{error}\n{}", import.toml));
+    for name in ["OWNER", "MEMBER", "SINGLE"] {
+        assert!(config.instances.contains_key(name), "{import:#?}");
+    }
 }
 
 /// Everything that keepalived ships as an example.
@@ -147,15 +164,6 @@ fn an_interval_that_no_advertisement_carries_leaves_the_instance_behind() {
 }
 
 #[test]
-fn preemption_comes_over() {
-    let preempt = |lines: &str| config(&instance(lines)).instances["VI_1"].vrrp().unwrap().preempt;
-    assert_eq!(preempt(""), Preempt::Immediately);
-    assert_eq!(preempt("nopreempt"), Preempt::Never);
-    assert_eq!(preempt("preempt_delay 4.5"), Preempt::After(std::time::Duration::from_millis(4500)));
-    assert_eq!(preempt("priority 255\nnopreempt"), Preempt::Immediately);
-}
-
-#[test]
 fn unicast_peers_come_over_without_oneself() {
     let import = imported(&instance(
         "unicast_src_ip 198.18.0.1\nunicast_peer {\n 198.18.0.1\n 198.18.0.2 min_ttl 254 max_ttl 255\n}",
@@ -172,7 +180,7 @@ fn strict_mode_means_that_packets_are_not_accepted() {
     assert!(accept(&instance("")));
     assert!(!accept(&instance("no_accept")));
     assert!(!accept(&(instance("") + "global_defs {\n vrrp_strict\n}")));
-    assert!(accept(&(instance("accept") + "global_defs {\n vrrp_strict\n}")));
+    assert!(accept(&(instance("accept\nversion 3") + "global_defs {\n vrrp_strict\n}")));
 }
 
 #[test]
@@ -186,6 +194,7 @@ fn an_ipv6_instance_gets_the_link_local_address_that_it_must_have() {
     assert_eq!(addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), ["fe80::7/64", "fd00::100/64"]);
 }
 
+/// The places are those of the file that was read, never of the one that was written on the way.
 #[test]
 fn what_vipd_cannot_run_is_left_behind_whole() {
     let second = instance("").replace("VI_1", "VI_2").replace("0.100", "0.101");
@@ -194,15 +203,15 @@ fn what_vipd_cannot_run_is_left_behind_whole() {
     assert_eq!(
         notes(&import),
         [
-            "keepalived.conf:9-16: vrrp_instance VI_2: found 51, which on eth0 (IPv4) is instance \"VI_1\" already (line 7); \
-          expected a number of its own"
+            "keepalived.conf:9-16: vrrp_instance VI_2: found 51, expected a number of its own: on eth0 (IPv4) it is instance \"VI_1\" \
+          already (keepalived.conf:1)"
         ]
     );
 }
 
 #[test]
 fn names_become_names() {
-    let import = imported(&instance("").replace("VI_1", "'VI 1/a'"));
+    let import = imported(&instance("").replace("VI_1", "\"VI 1/a\""));
     let config = Config::parse("imported", &import.toml).unwrap();
     assert!(config.instances.contains_key("VI-1-a"), "{config:?}");
     assert_eq!(import.notes.len(), 1);
@@ -210,8 +219,8 @@ fn names_become_names() {
 
 #[test]
 fn two_names_never_become_one() {
-    let second = instance("").replace("VI_1", "'VI 1+a'").replace("0.100", "0.101").replace("51", "52");
-    let config = config(&(instance("").replace("VI_1", "'VI 1/a'") + &second));
+    let second = instance("").replace("VI_1", "\"VI 1+a\"").replace("0.100", "0.101").replace("51", "52");
+    let config = config(&(instance("").replace("VI_1", "\"VI 1/a\"") + &second));
     assert_eq!(config.instances.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["VI-1-a", "VI-1-a-2"]);
 }
 
@@ -296,8 +305,7 @@ fn nothing_worth_having_is_nothing() {
 
 /// Lines of a real file in any order and number, cut and joined: what an editor leaves behind.
 fn mangled() -> impl Strategy<Value = String> {
-    let lines: Vec<&'static str> =
-        include_str!("import.conf").lines().chain(["{", "}", "$A=x $A", "~SEQ(x)", "\\"]).collect();
+    let lines: Vec<&'static str> = FIELD.lines().chain(["{", "}", "$A=x $A", "~SEQ(x)", "\\"]).collect();
     let line = prop_oneof![20 => proptest::sample::select(lines).prop_map(str::to_owned), 1 => ".{0,30}"];
     proptest::collection::vec((line, 0..4u8), 0..60)
         .prop_map(|lines| lines.into_iter().map(|(line, end)| line + if end == 0 { " " } else { "\n" }).collect())
@@ -305,16 +313,27 @@ fn mangled() -> impl Strategy<Value = String> {
 
 /// Whole blocks of a real file, each perhaps without some of its lines.
 fn thinned() -> impl Strategy<Value = String> {
-    let text = include_str!("import.conf");
-    proptest::collection::vec(any::<bool>(), text.lines().count()).prop_map(move |keep| {
+    proptest::collection::vec(any::<bool>(), FIELD.lines().count()).prop_map(move |keep| {
         let kept = |(line, keep): (&'static str, bool)| (keep || line.contains(['{', '}'])).then_some(line);
-        text.lines().zip(keep).filter_map(kept).collect::<Vec<_>>().join("\n")
+        FIELD.lines().zip(keep).filter_map(kept).collect::<Vec<_>>().join("\n")
+    })
+}
+
+/// A file with characters that mean something where none were.
+fn scratched() -> impl Strategy<Value = String> {
+    let scratch = ("[{}\"'\\\\$@#!~, \n]", any::<prop::sample::Index>());
+    (thinned(), proptest::collection::vec(scratch, 0..6)).prop_map(|(mut text, scratches)| {
+        for (scratch, at) in scratches {
+            let at = text.floor_char_boundary(at.index(text.len() + 1));
+            text.insert_str(at, &scratch);
+        }
+        text
     })
 }
 
 proptest! {
     #[test]
-    fn any_text_is_imported_or_refused(text in prop_oneof![mangled(), thinned(), ".{0,200}"]) {
+    fn any_text_is_imported_or_refused(text in prop_oneof![mangled(), thinned(), scratched(), ".{0,200}"]) {
         if let Ok(import) = import("fuzzed", &text, "high", &no_includes) {
             prop_assert_eq!(import.instances == 0, import.toml.is_empty());
             if import.instances > 0 {
@@ -326,7 +345,7 @@ proptest! {
     }
 
     #[test]
-    fn every_line_of_a_thinned_file_is_accounted_for(text in thinned()) {
+    fn every_line_of_a_thinned_file_is_accounted_for(text in prop_oneof![thinned(), scratched()]) {
         let import = import("thinned", &text, "high", &no_includes);
         if let Ok(import) = import {
             assert_every_line_is_accounted_for("thinned", &text, &import);

@@ -1,0 +1,30 @@
+//! The owner of an address (priority 255): the address is the interface's own, and stays so.
+
+use super::bed::world::World;
+use super::instance::{Daemon, elected};
+
+#[test]
+fn the_owners_own_address_outlives_the_daemon_as_it_was() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    let config = elected(255, "").replace("198.18.5.200", "198.18.5.10");
+    let before = host.namespace.ip_json("address show dev eth0");
+    for kill in [false, true] {
+        let mut daemon = Daemon::start(host, &config);
+        daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
+        let refused = daemon.vipd("handover web");
+        assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+        assert_eq!(daemon.instance().state, "Active");
+        if kill {
+            daemon.process.kill();
+        } else {
+            daemon.process.terminate();
+            assert!(daemon.process.wait(std::time::Duration::from_secs(10)).success());
+        }
+        assert_eq!(host.namespace.ip_json("address show dev eth0"), before, "killed: {kill}");
+    }
+    // What a killed daemon left is looked for by the next one.
+    let mut daemon = Daemon::start(host, &config);
+    daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
+    assert_eq!(host.namespace.ip_json("address show dev eth0"), before);
+}
