@@ -40,7 +40,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Turn a node off; succeeds only when it was asked again and answered off, else exit 5
-    Off(Act),
+    Off(Off),
     /// Turn a node on again; services are not started
     On(Act),
     /// Ask whether nodes are on or off; exit 1 if one cannot say
@@ -79,7 +79,7 @@ pub(crate) enum Command {
     SelfFence(SelfFence),
     /// The root helper: one request from a connection on stdin; fence.socket starts it
     Serve,
-    /// Entry points for HA managers: Patroni, repmgr, keepalived, DRBD, systemd (docs/fence-hooks.md)
+    /// Entry points for HA managers: Patroni, repmgr, pg_auto_failover, keepalived, DRBD, systemd (docs/fence-hooks.md)
     Hook {
         #[command(subcommand)]
         hook: Hook,
@@ -143,7 +143,7 @@ impl Command {
     /// The helper's socket, if the helper is to be asked.
     pub(crate) fn via(&self) -> Option<&Path> {
         match self {
-            Self::Off(act) | Self::On(act) => act.via.as_deref(),
+            Self::Off(Off { act, .. }) | Self::On(act) => act.via.as_deref(),
             Self::Status { via, .. } => via.as_deref(),
             _ => None,
         }
@@ -161,27 +161,34 @@ pub(crate) struct Act {
     /// The right to fence: SYSTEM-IDENTIFIER/TIMELINE/EPOCH/ID/EXPIRES, or a file that holds it as text or JSON, or -
     #[arg(long, value_name = "TOKEN|FILE|-")]
     pub(crate) token: Option<String>,
-    /// Do not be content with less than this grade of proof: A, B, C, D or E
-    #[arg(long, value_name = "GRADE")]
-    pub(crate) require: Option<Grade>,
     /// Have the root helper at this socket do it; it decides what the caller may ask for
-    #[arg(long, value_name = "SOCKET", conflicts_with_all = ["dry_run", "tolerance", "no_delay", "override_brake"])]
+    #[arg(long, value_name = "SOCKET", conflicts_with = "dry_run")]
     pub(crate) via: Option<PathBuf>,
-    /// If the node was proven off within this time, look again instead of turning it off again
-    #[arg(long, value_name = "DURATION", value_parser = length)]
-    pub(crate) tolerance: Option<Duration>,
-    /// Begin at once, whatever delay the configuration sets for the node
-    #[arg(long)]
-    pub(crate) no_delay: bool,
-    /// Go on although many nodes were fenced of late
-    #[arg(long)]
-    pub(crate) override_brake: bool,
     /// Print a report as JSON
     #[arg(long)]
     pub(crate) json: bool,
     /// Print what would be run, and run nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// What only `off` is given.
+#[derive(Args, Debug)]
+pub(crate) struct Off {
+    #[command(flatten)]
+    pub(crate) act: Act,
+    /// Do not be content with less than this grade of proof: A, B, C, D or E
+    #[arg(long, value_name = "GRADE")]
+    pub(crate) require: Option<Grade>,
+    /// If the node was proven off within this time, look again instead of turning it off again
+    #[arg(long, value_name = "DURATION", value_parser = length, conflicts_with = "via")]
+    pub(crate) tolerance: Option<Duration>,
+    /// Begin at once, whatever delay the configuration sets for the node
+    #[arg(long, conflicts_with = "via")]
+    pub(crate) no_delay: bool,
+    /// Go on although many nodes were fenced of late
+    #[arg(long, conflicts_with = "via")]
+    pub(crate) override_brake: bool,
 }
 
 /// What `drill` is given.
@@ -275,6 +282,15 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn on_takes_nothing_that_only_off_heeds() {
+        for option in [&["--tolerance", "1m"][..], &["--no-delay"], &["--override-brake"], &["--require", "A"]] {
+            let words = |verb| [&["fence", verb, "pg1", "--reason", "x"], option].concat();
+            assert!(Cli::try_parse_from(words("off")).is_ok(), "{option:?}");
+            assert!(Cli::try_parse_from(words("on")).is_err(), "{option:?}");
+        }
     }
 
     #[test]

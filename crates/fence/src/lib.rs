@@ -10,7 +10,6 @@ use std::env;
 use std::process::ExitCode;
 
 use bc_model::exit::Exit;
-use bc_model::fencing::FenceAction;
 use clap::Parser;
 
 use crate::cli::{Cli, Command, Watch};
@@ -99,8 +98,8 @@ fn run(cli: &Cli) -> Result<Exit, Error> {
         return self_fence::run(config, request, &stop);
     }
     match &cli.command {
-        Command::Off(act) => verbs::act(&config, FenceAction::Off, act, &stop),
-        Command::On(act) => verbs::act(&config, FenceAction::On, act, &stop),
+        Command::Off(off) => verbs::act(&config, &verbs::off(off)?, &off.act, &stop),
+        Command::On(act) => verbs::act(&config, &verbs::on(act)?, act, &stop),
         Command::Status { node, json, require, .. } => verbs::status(&config, node.as_deref(), *require, *json, &stop),
         Command::Check { json } => verbs::check(&config, *json, &stop),
         Command::Drill(drill) => drill::run(&config, drill, &stop),

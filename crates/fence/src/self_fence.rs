@@ -1,5 +1,5 @@
-//! `fence self`: this host makes itself harmless. The gate first, so that nothing comes back; then the virtual IPs, because clients
-//! must not find a half-dead server; then the services, stopped and seen stopped; then, if it is asked for, the power.
+//! `fence self`: this host makes itself harmless. The gate first, so that nothing comes back; then the virtual IPs, with the daemon that
+//! would take them again, because clients must not find a half-dead server; then the services, stopped and seen stopped; then, if it is asked for, the power.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -23,16 +23,21 @@ use crate::{caller, verbs};
 /// The longest that `vipd` or `systemctl` is waited for.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// The unit of the daemon that takes part in elections.
+const VIPD: &str = "vipd.service";
+/// What `systemctl stop` says of a unit that is not loaded (LSB: program is not installed).
+const NO_SUCH_UNIT: i32 = 5;
+
 const EXAMPLES: &str = "\
 Examples:
   fence self --reason \"the peer was promoted\" --dry-run
-  fence self --reason \"the peer was promoted\"       exit 0 only when the services were seen stopped
+  fence self --reason \"the peer was promoted\"       exit 0 only when the services were seen stopped, and the VIPs dropped
   OnFailure=fence-self@%n.service                   in a unit: systemd calls it when the unit has failed
 
 In fence.toml: [local] node = \"pg1\", stop = [\"pg1-here\"], and a device with agent = \"services\" or \"postgresql\".
-To undo it: fence gate clear --token TOKEN, then start the services.
+To undo it: fence gate clear --token TOKEN, then start the services, and vipd.
 
-Exit codes: 0 seen stopped, 2 not configured, 5 not seen stopped";
+Exit codes: 0 seen stopped, 2 not configured, 5 not seen stopped, or a virtual IP may still be here";
 
 /// `fence self`
 #[derive(Args, Debug)]
@@ -69,6 +74,7 @@ pub(crate) fn run(mut config: Config, request: &SelfFence, stop: &Stop) -> Resul
     let node = only_here(&mut config)?;
     if request.dry_run {
         say(&format!("would close the gate of {node} in {}", request.gate_directory.display()));
+        say(&format!("would run: systemctl stop {VIPD}"));
         say("would run: vipd unassign --all");
         verbs::show_plan(&config, &node, FenceAction::Off, request.json)?;
         if request.power_off {
@@ -87,7 +93,7 @@ pub(crate) fn run(mut config: Config, request: &SelfFence, stop: &Stop) -> Resul
     if let Err(error) = gate::set(&request.gate_directory, &closed, timestamp()) {
         complain(&Error::Gate(error));
     }
-    drop_addresses(stop);
+    let dropped = drop_addresses(stop);
     let order = Order {
         require: Some(Grade::D),
         // Nobody races against this host for itself, and stopping it harms nobody else.
@@ -97,14 +103,14 @@ pub(crate) fn run(mut config: Config, request: &SelfFence, stop: &Stop) -> Resul
         ..Order::new(&node, FenceAction::Off, &request.reason)
     };
     let report = verbs::carry(&config, &order, stop);
-    let proven = report.as_ref().is_ok_and(|report| report.confirmed);
+    let proven = dropped && report.as_ref().is_ok_and(|report| report.confirmed);
     if let Ok(report) = &report {
         verbs::tell(report, request.json, true);
     }
     if request.power_off {
         power_off(proven, stop);
     }
-    report.map(|report: FenceReport| verbs::exit_of(&report))
+    report.map(|report: FenceReport| if dropped { verbs::exit_of(&report) } else { Exit::NotFenced })
 }
 
 /// Leaves of this host's devices only those that act here: cutting the own power first would leave nobody to prove anything.
@@ -119,15 +125,33 @@ fn only_here(config: &mut Config) -> Result<String, NotConfigured> {
     Ok(local.node)
 }
 
-fn drop_addresses(stop: &Stop) {
+/// Whether this host lets go of its virtual IPs, and nothing takes them again.
+fn drop_addresses(stop: &Stop) -> bool {
+    // An election would give it others; a daemon of another unit, or of none, has `vipd unassign` refuse.
+    let mut command = Command::new("systemctl");
+    command.args(["stop", VIPD]);
+    match child::run(&mut command, Vec::new(), LIMIT, &|_| {}, stop) {
+        Ok(finished) if matches!(finished.ended, Ended::Exited(0 | NO_SUCH_UNIT)) => {}
+        Ok(finished) => warn(&format!("systemctl stop {VIPD}: {:?}: {}", finished.ended, finished.stderr.trim())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => warn(&format!("systemctl: {error}")),
+    }
     let mut command = Command::new("vipd");
     command.args(["unassign", "--all"]);
-    match child::run(&mut command, Vec::new(), LIMIT, &|_| {}, stop) {
-        Ok(finished) if finished.ended == Ended::Exited(0) => say("the virtual IPs are dropped"),
-        Ok(finished) => warn(&format!("vipd unassign --all: {:?}: {}", finished.ended, finished.stderr.trim())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => say("there is no vipd on this host"),
-        Err(error) => warn(&format!("vipd: {error}")),
-    }
+    let why = match child::run(&mut command, Vec::new(), LIMIT, &|_| {}, stop) {
+        Ok(finished) if finished.ended == Ended::Exited(0) => {
+            say("the virtual IPs are dropped");
+            return true;
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            say("there is no vipd on this host");
+            return true;
+        }
+        Ok(finished) => format!("{:?}: {}", finished.ended, finished.stderr.trim()),
+        Err(error) => error.to_string(),
+    };
+    warn(&format!("THIS HOST MAY STILL ANSWER FOR A VIRTUAL IP: vipd unassign --all: {why}"));
+    false
 }
 
 /// In order when all is stopped; else without asking anybody, because something here may still write.

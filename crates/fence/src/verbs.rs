@@ -14,7 +14,7 @@ use bc_model::fencing::{
 use jiff::SignedDuration;
 
 use crate::agent::{Action, Answer, Call};
-use crate::cli::{Act, Confirm};
+use crate::cli::{Act, Confirm, Off};
 use crate::clock::{Clock, SystemClock, timestamp};
 use crate::config::{Config, Device, users_of};
 use crate::disk::RealDisk;
@@ -37,33 +37,43 @@ const LONGEST_TOKEN: u64 = 4096;
 ///
 /// # Errors
 /// Before anything is touched: unknown node, lock held, history not writable.
-pub(crate) fn act(config: &Config, action: FenceAction, act: &Act, stop: &Stop) -> Result<Exit, Error> {
+pub(crate) fn act(config: &Config, order: &Order, act: &Act, stop: &Stop) -> Result<Exit, Error> {
     let node = config.node(&act.node)?;
     config.warnings.iter().for_each(|warning| warn(warning));
     if act.dry_run {
-        show_plan(config, &act.node, action, act.json)?;
+        show_plan(config, &act.node, order.action, act.json)?;
         return Ok(Exit::Done);
     }
-    let able = action == FenceAction::Off || node.levels.iter().flatten().any(|device| device.agent.turns_on());
-    let order = order(action, act)?;
-    let report = carry(config, &order, stop)?;
+    let able = order.action == FenceAction::Off || node.levels.iter().flatten().any(|device| device.agent.turns_on());
+    let report = carry(config, order, stop)?;
     tell(&report, act.json, able);
     Ok(exit_of(&report))
 }
 
-/// What `off` and `on` were given, as an order.
+/// What `off` was given, as an order.
 ///
 /// # Errors
 /// When the token cannot be read.
-pub(crate) fn order(action: FenceAction, act: &Act) -> Result<Order, Error> {
+pub(crate) fn off(off: &Off) -> Result<Order, Error> {
     Ok(Order {
-        token: act.token.as_deref().map(token).transpose()?,
-        require: act.require,
-        tolerance: act.tolerance,
-        no_delay: act.no_delay,
-        override_brake: act.override_brake,
-        ..Order::new(&act.node, action, &act.reason)
+        require: off.require,
+        tolerance: off.tolerance,
+        no_delay: off.no_delay,
+        override_brake: off.override_brake,
+        ..order(FenceAction::Off, &off.act)?
     })
+}
+
+/// What `on` was given, as an order.
+///
+/// # Errors
+/// When the token cannot be read.
+pub(crate) fn on(act: &Act) -> Result<Order, Error> {
+    order(FenceAction::On, act)
+}
+
+fn order(action: FenceAction, act: &Act) -> Result<Order, Error> {
+    Ok(Order { token: act.token.as_deref().map(token).transpose()?, ..Order::new(&act.node, action, &act.reason) })
 }
 
 /// Shows a report; that it cannot be shown changes nothing of what was done.

@@ -38,8 +38,8 @@ pub(crate) fn socket() -> Option<PathBuf> {
 /// As [`carry`], and when the token cannot be read.
 pub(crate) fn ask(socket: &Path, command: &Command) -> Result<Exit, Error> {
     let (order, json) = match command {
-        Command::Off(act) => (verbs::order(FenceAction::Off, act)?, act.json),
-        Command::On(act) => (verbs::order(FenceAction::On, act)?, act.json),
+        Command::Off(off) => (verbs::off(off)?, off.act.json),
+        Command::On(act) => (verbs::on(act)?, act.json),
         Command::Status { node: Some(node), json, require, .. } => {
             let order = Order::new(node, FenceAction::Status, "asked through the helper");
             (Order { require: *require, ..order }, *json)

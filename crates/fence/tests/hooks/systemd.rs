@@ -63,9 +63,12 @@ as_postgres postgres -D $here/data -p 5432 -k $here -c fsync=off -c listen_addre
 end=$((SECONDS + 30))
 until psql -h 127.0.0.1 -U postgres -XAtqc 'CREATE TABLE t (i int)' postgres 2>/dev/null; do [ $SECONDS -lt $end ]; sleep 0.1; done
 @FENCE@ gate --unit database.service && echo "before: may start"
-MONITOR_SERVICE_RESULT=watchdog MONITOR_EXIT_STATUS=ABRT @FENCE@ hook systemd --power-off database.service && echo "fenced: exit 0"
+export MONITOR_SERVICE_RESULT=watchdog MONITOR_EXIT_STATUS=ABRT
+@FENCE@ hook systemd --power-off database.service && echo "fenced: exit 0"
 psql -h 127.0.0.1 -U postgres -XAtqc 'SELECT 1' postgres 2>/dev/null || echo "PostgreSQL does not answer"
 @FENCE@ gate --unit database.service || echo "after: exit $?"
+touch @HERE@/elected
+@FENCE@ hook systemd --power-off database.service || echo "held: exit $?"
 "#;
 
 #[test]
@@ -78,7 +81,12 @@ fn a_unit_that_failed_fences_its_host() {
     fs::create_dir(site.path("bin")).unwrap();
     // Stand-ins: neither a virtual IP nor the power of this machine is touched.
     for name in ["vipd", "systemctl"] {
-        install(&site.path("bin").join(name), &format!("#!/bin/sh\necho {name} \"$@\" >>{here}/called\n"));
+        install(
+            &site.path("bin").join(name),
+            &format!(
+                "#!/bin/sh\necho {name} \"$@\" >>{here}/called\n[ {name} = systemctl ] || [ ! -e {here}/elected ] || exit 3\n"
+            ),
+        );
     }
     let config = format!(
         r#"
@@ -97,12 +105,14 @@ timeout = "20s"
     fs::write(site.path("self.toml"), config).unwrap();
     let script = SELF.replace("@FENCE@", &format!("{here}/fence")).replace("@HERE@", &here);
     let Some(said) = in_own_namespace(&script, Duration::from_secs(100)) else { return };
-    for line in ["before: may start", "fenced: exit 0", "PostgreSQL does not answer", "after: exit 1"] {
+    for line in ["before: may start", "fenced: exit 0", "PostgreSQL does not answer", "after: exit 1", "held: exit 5"] {
         assert!(said.stdout.contains(line), "no {line:?} in {}\n{}", said.stdout, said.stderr);
     }
     let gate = fs::read_to_string(site.path("gate/pg1.json")).unwrap();
     assert!(gate.contains("systemd: database.service failed, result watchdog, status ABRT"), "{gate}");
     assert!(said.stderr.contains("database.service is not started: pg1 was fenced"), "{}", said.stderr);
     let called = fs::read_to_string(site.path("called")).unwrap();
-    assert_eq!(called, "vipd unassign --all\nsystemctl poweroff\n");
+    let dropped = "systemctl stop vipd.service\nvipd unassign --all\n";
+    assert_eq!(called, format!("{dropped}systemctl poweroff\n{dropped}systemctl poweroff --force --force\n"));
+    assert!(said.stderr.contains("THIS HOST MAY STILL ANSWER FOR A VIRTUAL IP"), "{}", said.stderr);
 }
