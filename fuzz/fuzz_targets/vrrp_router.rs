@@ -7,12 +7,13 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use vrrp::{
-    Action, AdverInterval, AdvertPriority, Centis, Heard, Input, Instant, Preempt, Priority, Router, Settings,
-    Shutdown, State, StepDown,
+    Action, AdverInterval, AdvertPriority, Heard, Input, Instant, Preempt, Priority, Router, Settings, Shutdown, State,
+    StepDown, Version,
 };
 
 #[derive(Arbitrary, Debug)]
 struct Life {
+    version_2: bool,
     settings: Chosen,
     steps: Vec<(Option<u32>, Step)>,
 }
@@ -20,10 +21,11 @@ struct Life {
 #[derive(Arbitrary, Debug)]
 struct Chosen {
     priority: u8,
-    centis: u16,
+    interval: u16,
     preempt: Option<Option<u16>>,
     startup_delay: u16,
     shared_mac: bool,
+    in_sync_group: bool,
     last: u8,
 }
 
@@ -32,15 +34,19 @@ enum Step {
     Startup,
     Shutdown(bool),
     Timer,
-    Heard { last: u8, priority: u8, centis: u16 },
+    Heard { last: u8, priority: u8, interval: u16 },
     StepDown,
     TakeOver,
     LateWakeup,
     Reconfigured(Chosen),
 }
 
-fn interval(centis: u16) -> Option<AdverInterval> {
-    Centis::new(centis & 0x0fff).map(AdverInterval::V3)
+fn interval(version: Version, raw: u16) -> Option<AdverInterval> {
+    let millis = match version {
+        Version::V2 => u64::from(raw & 0xff) * 1000,
+        Version::V3 => u64::from(raw & 0x0fff) * 10,
+    };
+    AdverInterval::from_millis(version, millis).ok()
 }
 
 fn address(last: u8) -> IpAddr {
@@ -48,7 +54,7 @@ fn address(last: u8) -> IpAddr {
 }
 
 impl Chosen {
-    fn settings(&self) -> Option<Settings> {
+    fn settings(&self, version: Version) -> Option<Settings> {
         let preempt = match self.preempt {
             None => Preempt::Never,
             Some(None) => Preempt::Immediately,
@@ -56,53 +62,60 @@ impl Chosen {
         };
         Some(Settings {
             priority: Priority::new(self.priority)?,
-            interval: interval(self.centis)?,
+            interval: interval(version, self.interval)?,
             preempt,
             startup_delay: Duration::from_millis(self.startup_delay.into()),
             primary: address(self.last),
             shared_mac: self.shared_mac,
+            in_sync_group: self.in_sync_group,
         })
     }
 }
 
-fn input(step: &Step) -> Option<Input> {
+fn input(version: Version, step: &Step) -> Option<Input> {
     Some(match step {
         Step::Startup => Input::Startup,
         Step::Shutdown(true) => Input::Shutdown(Shutdown::Stopped),
         Step::Shutdown(false) => Input::Shutdown(Shutdown::InterfaceDown),
         Step::Timer => Input::Timer,
-        Step::Heard { last, priority, centis } => Input::Advertisement(Heard {
+        Step::Heard { last, priority, interval: raw } => Input::Advertisement(Heard {
             source: address(*last),
             priority: AdvertPriority::from_wire(*priority),
-            interval: interval(*centis)?,
+            interval: interval(version, *raw)?,
         }),
         Step::StepDown => Input::StepDown(StepDown::Handover),
         Step::TakeOver => Input::TakeOver,
         Step::LateWakeup => Input::LateWakeup,
-        Step::Reconfigured(chosen) => Input::Reconfigured(chosen.settings()?),
+        Step::Reconfigured(chosen) => Input::Reconfigured(chosen.settings(version)?),
     })
 }
 
 fuzz_target!(|life: Life| {
-    let Some(settings) = life.settings.settings() else { return };
+    let version = if life.version_2 { Version::V2 } else { Version::V3 };
+    let Some(settings) = life.settings.settings(version) else { return };
     let mut router = Router::new(settings);
     let mut now = Instant::ORIGIN;
     let mut holds = false;
     for (wait, step) in &life.steps {
-        let Some(input) = input(step) else { continue };
+        let Some(input) = input(version, step) else { continue };
         now = match wait {
             Some(micros) => now + Duration::from_micros((*micros).into()),
             None => router.deadline().unwrap_or(now).max(now),
         };
-        for action in router.handle(now, input) {
+        let held = holds;
+        let actions = router.handle(now, input);
+        let is_active = matches!(router.state(), State::Active(_));
+        for action in actions {
             match action {
                 Action::AcquireAddresses => assert!(!std::mem::replace(&mut holds, true)),
                 Action::ReleaseAddresses => assert!(std::mem::replace(&mut holds, false)),
                 Action::Announce => assert!(holds),
-                Action::SendAdvertisement(_) | Action::Report(_) => {}
+                Action::SendAdvertisement(AdvertPriority::Holding(_)) => assert!(held || is_active),
+                Action::SendAdvertisement(AdvertPriority::Resigning) => assert!(held && !is_active),
+                Action::Report(_) => {}
             }
         }
-        assert_eq!(holds, matches!(router.state(), State::Active(_)));
+        assert_eq!(holds, is_active);
         if matches!(input, Input::Timer) {
             assert!(router.deadline().is_none_or(|deadline| deadline > now));
         }

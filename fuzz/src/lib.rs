@@ -1,4 +1,4 @@
-//! What the VRRP targets share: a virtual router to receive as, and a checksum made right.
+//! What the targets share: a virtual router to receive as, and checksums made right.
 #![forbid(unsafe_code)]
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -34,11 +34,30 @@ pub fn summed(payload: &[u8], endpoints: Endpoints, pseudo_header: bool) -> Vec<
         };
         sum += bytes.len() as u64 + 112;
     }
+    bytes[6..8].copy_from_slice(&folded(sum));
+    bytes
+}
+
+/// The frame with a right ICMPv6 checksum, if it is long enough to be neighbour discovery.
+pub fn frame_summed(frame: &[u8]) -> Vec<u8> {
+    const ICMPV6: u64 = 58;
+    let mut bytes = frame.to_vec();
+    let Some(packet) = bytes.get_mut(14..).filter(|packet| packet.len() >= 44) else { return bytes };
+    let length = usize::from(u16::from_be_bytes([packet[4], packet[5]])).clamp(4, packet.len() - 40);
+    let (header, message) = packet.split_at_mut(40);
+    let message = &mut message[..length];
+    message[2..4].fill(0);
+    let sum = folded(words(message) + words(&header[8..]) + length as u64 + ICMPV6);
+    message[2..4].copy_from_slice(&sum);
+    bytes
+}
+
+/// The ones' complement of a sum of words (RFC 1071).
+fn folded(mut sum: u64) -> [u8; 2] {
     while sum > 0xffff {
         sum = (sum >> 16) + (sum & 0xffff);
     }
-    bytes[6..8].copy_from_slice(&(!(sum as u16)).to_be_bytes());
-    bytes
+    (!(sum as u16)).to_be_bytes()
 }
 
 fn words(bytes: &[u8]) -> u64 {
