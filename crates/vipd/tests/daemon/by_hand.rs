@@ -1,6 +1,5 @@
 //! Addresses that are moved by hand beside a daemon that runs, that has died, or that cannot be asked.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -18,10 +17,9 @@ fn alone(host: &Host, arguments: &str) -> Output {
 
 /// Runs a verb that asks `daemon`, as a user with the capabilities that it has under systemd.
 fn as_nobody(host: &Host, daemon: &Daemon<'_>, verb: &str) -> Output {
-    std::fs::set_permissions(daemon.file(""), std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = host.namespace.command("setpriv");
     command.args(["--reuid=65534", "--inh-caps=+net_admin,+net_raw", "--ambient-caps=+net_admin,+net_raw"]);
-    command.arg(env!("CARGO_BIN_EXE_vipd")).args(verb.split(' ')).arg("--socket").arg(daemon.file("vipd.sock"));
+    command.arg(daemon.program_for_everybody()).args(verb.split(' ')).arg("--socket").arg(daemon.file("vipd.sock"));
     command.output().unwrap()
 }
 
@@ -148,6 +146,7 @@ fn unassign_all_after_a_daemon_leaves_nothing_of_it() {
     daemon.rewrite(&elected(200, ""));
     assert_eq!(daemon.vipd("reload").status.code(), Some(0));
     assert_eq!(daemon.vipd("assign 198.18.5.210/24 --dev eth0 --no-probe").status.code(), Some(0));
+    daemon.program_for_everybody();
     daemon.process.kill();
     assert!(daemon.file("vipd.sock").exists(), "nobody listens there any more");
     // At once: its lease still runs.

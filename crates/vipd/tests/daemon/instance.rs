@@ -1,11 +1,14 @@
 //! A running daemon with a configuration of the test's own.
 
 use std::fs;
-use std::process::Output;
-use std::time::Duration;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use bc_model::vip::{InstanceStatus, VipStatus};
 use serde_json::Value;
+use vipd::client::{Client, ClientError, Next};
+use vipd::daemon::protocol::{Answer, Request};
 
 use super::bed::process::Process;
 use super::bed::world::Host;
@@ -41,7 +44,7 @@ impl<'h> Daemon<'h> {
         command.args(arguments.iter().map(|argument| argument.replace("DIR", name)));
         let process = Process::start(&mut command, &directory, "vipd.log");
         let mut daemon = Self { process, directory, host, socket: "vipd.sock" };
-        daemon.until("it answers", |daemon| daemon.events().iter().any(|event| event["event"] == "started"));
+        daemon.until("it answers", |daemon| daemon.told().is_ok_and(|events| !events.is_empty()));
         daemon
     }
 
@@ -64,12 +67,34 @@ impl<'h> Daemon<'h> {
         status.instances.unwrap()
     }
 
-    /// Everything that has happened.
+    /// Everything that has happened, and happens in the next 0.3 s.
+    #[track_caller]
     pub fn events(&self) -> Vec<Value> {
-        let mut command = std::process::Command::new("timeout");
-        command.args(["0.3", env!("CARGO_BIN_EXE_vipd"), "events", "--recent", "--json", "--socket"]);
-        let output = command.arg(self.directory.path().join(self.socket)).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let events = self.told().unwrap_or_else(|error| panic!("{error}\n{}", self.process.log()));
+        // The first is that it has started, and it keeps more than any test makes happen.
+        assert!(!events.is_empty(), "it has told nothing:\n{}", self.process.log());
+        events
+    }
+
+    fn told(&self) -> Result<Vec<Value>, ClientError> {
+        let socket = self.file(self.socket);
+        let mut client = Client::ask(&socket, &Request::Events { recent: true })?;
+        let (mut events, mut silent) = (Vec::new(), false);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let quiet = Instant::now() + Duration::from_millis(if silent { 10 } else { 300 });
+            let until = if events.is_empty() { deadline } else { quiet.min(deadline) };
+            match client.receive_until(Some(until))? {
+                Next::Answer(Answer::Event { event }) => events.push(serde_json::to_value(event).unwrap()),
+                Next::Nothing if !silent && !events.is_empty() => {
+                    // It may have been held up. When it has answered, what it had to tell is here.
+                    Client::ask(&socket, &Request::Status)?.only()?;
+                    silent = true;
+                }
+                Next::Nothing | Next::End => return Ok(events),
+                Next::Answer(other) => panic!("{other:?}"),
+            }
+        }
     }
 
     /// Writes another configuration over its own.
@@ -88,13 +113,27 @@ impl<'h> Daemon<'h> {
         self.directory.path().join(name)
     }
 
+    /// A copy of vipd that everybody can run and that can reach the socket, wherever it was built.
+    pub fn program_for_everybody(&self) -> std::path::PathBuf {
+        fs::set_permissions(self.file(""), fs::Permissions::from_mode(0o755)).unwrap();
+        let program = self.file("vipd");
+        // A process of its own writes it: a test next door that starts a program has copies of our descriptors for a
+        // moment, and a file that somebody may write cannot be run.
+        if !program.exists() {
+            let mut install = Command::new("install");
+            let installed = install.args(["-m", "0755", env!("CARGO_BIN_EXE_vipd")]).arg(&program).status();
+            assert!(installed.unwrap().success(), "{}", program.display());
+        }
+        program
+    }
+
     /// Waits until `check` holds, for at most ten seconds; shows the log if it never does.
     #[track_caller]
     pub fn until(&mut self, what: &str, mut check: impl FnMut(&Self) -> bool) {
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(10);
         while !check(self) {
             self.process.assert_running();
-            assert!(std::time::Instant::now() < deadline, "gave up waiting until {what}:\n{}", self.process.log());
+            assert!(Instant::now() < deadline, "gave up waiting until {what}:\n{}", self.process.log());
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
@@ -42,12 +41,8 @@ fn silent_clients_of_the_control_socket_take_no_descriptors_from_it() {
 fn a_stranger_is_told_that_he_may_not() {
     let Some(world) = World::new(1) else { return };
     let daemon = Daemon::start(&world.hosts[0], &elected(200, ""));
-    // A place and a program that everybody can reach.
-    fs::set_permissions(daemon.file(""), fs::Permissions::from_mode(0o755)).unwrap();
-    let program = daemon.file("vipd");
-    fs::copy(env!("CARGO_BIN_EXE_vipd"), &program).unwrap();
     let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(daemon.program_for_everybody());
     let output = command.args(["release", "web", "--socket"]).arg(daemon.file("vipd.sock")).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("user 65534 may not control this vipd"), "{said}");
