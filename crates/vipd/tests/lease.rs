@@ -25,7 +25,7 @@ use std::num::NonZeroU32;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use vipd::lease::{DeadMan, Lease, LeaseId, Leased, Renewal, Term};
+use vipd::lease::{DeadMan, Lease, LeaseError, LeaseId, Leased, Missing, Renewal, Term};
 
 use namespace::Namespace;
 use wire::{VIP4, VIP6};
@@ -60,9 +60,16 @@ pub(crate) fn possible() -> bool {
     false
 }
 
-/// Opens the switch in `namespace`.
+/// Opens the switch in `namespace`. A table is free when the last descriptor of its owner's socket is closed, and a test next
+/// door that is about to start a program has a copy of every descriptor until it does.
 pub(crate) fn open(namespace: &Namespace, table: &str) -> DeadMan {
-    namespace.inside(|| DeadMan::open(table.parse().unwrap())).unwrap()
+    let deadline = Instant::now() + ms(5000);
+    loop {
+        match namespace.inside(|| DeadMan::open(table.parse().unwrap())) {
+            Err(LeaseError::Unavailable(Missing::Taken(_))) if Instant::now() < deadline => std::thread::sleep(ms(2)),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 /// Leases that end `timeout` from now.

@@ -1,7 +1,9 @@
 //! A process that renews, and what happens when it is stopped, killed, or not allowed to.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -41,13 +43,13 @@ fn daemon() {
 }
 
 /// Starts it in `namespace`, by way of `wrapper`, and reads its first line that begins with `word`.
-fn start(namespace: &Namespace, wrapper: &[&str], role: &str, word: &str) -> (Child, String) {
+fn start(namespace: &Namespace, wrapper: &[&OsStr], role: &str, word: &str) -> (Child, String) {
     let inode = namespace.inside(|| {
         assert_not_the_machines_own();
         std::fs::read_link("/proc/thread-self/ns/net").unwrap()
     });
     let mut command = Command::new("ip");
-    command.args(["netns", "exec", &namespace.name]).args(wrapper).arg(std::env::current_exe().unwrap());
+    command.args(["netns", "exec", &namespace.name]).args(wrapper);
     command.args(["--exact", "daemon::daemon", "--ignored", "--nocapture", "--test-threads=1"]);
     command.env(ROLE, role).env("VIPD_LEASE_TEST_NETNS", inode).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -71,9 +73,10 @@ fn a_stopped_or_killed_daemon_falls_silent_by_itself() {
     if !possible() {
         return;
     }
+    let own = std::env::current_exe().unwrap();
     for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
         let wire = Wire::new();
-        let (child, line) = start(&wire.holder, &[], "renew", "renewing");
+        let (child, line) = start(&wire.holder, &[own.as_os_str()], "renew", "renewing");
         assert_eq!(line, "renewing");
         // ip execs the test binary, so this is the daemon itself.
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
@@ -134,6 +137,14 @@ fn cap_net_admin_is_enough_and_its_absence_is_said() {
         return;
     }
     let holder = Namespace::new("holder");
+    // A copy that everybody can run, wherever this program was built. A process of its own writes it: a test next door that
+    // starts a program has copies of our descriptors for a moment, and a file that somebody may write cannot be run.
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = directory.path().join("lease");
+    let mut install = Command::new("install");
+    let installed = install.args(["-m", "0755"]).arg(std::env::current_exe().unwrap()).arg(&program).status();
+    assert!(installed.unwrap().success(), "{}", program.display());
     let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"];
     let admin = ["--inh-caps=-all,+net_admin", "--ambient-caps=-all,+net_admin", "--bounding-set=-all,+net_admin"];
     let none = ["--inh-caps=-all", "--bounding-set=-all"];
@@ -141,7 +152,9 @@ fn cap_net_admin_is_enough_and_its_absence_is_said() {
         (admin.as_slice(), "probe: works"),
         (none.as_slice(), "probe: no dead-man switch here: not permitted to use nf_tables"),
     ] {
-        let (child, line) = start(&holder, &[&nobody, capabilities].concat(), "probe", "probe: ");
+        let mut wrapper: Vec<_> = nobody.iter().chain(capabilities).map(OsStr::new).collect();
+        wrapper.push(program.as_os_str());
+        let (child, line) = start(&holder, &wrapper, "probe", "probe: ");
         drop(Killed(child));
         assert_eq!(line, says, "{capabilities:?}");
     }

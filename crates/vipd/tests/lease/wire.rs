@@ -111,10 +111,13 @@ impl Asker {
                 self.read();
             }
         }
-        // What is still on its way.
+        // What is still on its way: there is no more when none came although it was waited for.
         let patience = Instant::now() + Duration::from_millis(20);
-        while Instant::now() < patience {
-            self.read();
+        loop {
+            let waited = Instant::now() >= patience;
+            if !self.read() && waited {
+                break;
+            }
         }
     }
 
@@ -143,14 +146,19 @@ impl Asker {
         self.answered.clear();
     }
 
-    fn read(&mut self) {
+    /// Reads a frame, if there is one or one comes at once. An answer to what has been forgotten counts for nothing.
+    fn read(&mut self) -> bool {
         match self.receiver.next() {
             Ok(frame) => {
-                if let Some(key) = answer(frame, self.target6) {
+                if let Some(key) = answer(frame, self.target6).filter(|key| self.asked.contains_key(key)) {
                     self.answered.entry(key).or_insert_with(Instant::now);
                 }
+                true
             }
-            Err(error) => assert!(matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock), "{error}"),
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock), "{error}");
+                false
+            }
         }
     }
 
