@@ -140,7 +140,8 @@ fn steady_state_allocates_nothing(address: &str, more: &str) {
     until("the first router holds the address", || first.has(bare));
     let mut backup = Daemon::start(second, directories[1].path(), 100, (address, more));
     let allocated = [active.windows(), backup.windows()];
-    assert!(first.has(bare) && !second.has(bare), "the roles have changed: {allocated:?}");
+    // Who is held up for longer than its peer waits loses its role, and takes it back.
+    until("the roles are as they were", || first.has(bare) && !second.has(bare));
     for (whose, windows) in ["Active", "Backup"].iter().zip(&allocated) {
         let loud = windows.iter().filter(|&&count| count > 0).count();
         assert!(loud <= OTHERWISE, "{whose}: allocations in windows of two advertisements: {windows:?}");

@@ -79,6 +79,11 @@ impl Setting {
     pub fn active_down_interval(&self) -> Duration {
         self.interval * 3 + self.skew()
     }
+
+    /// What a vipd takes longer to become Active if its Active_Down_Timer finds it an interval late: it listens once more.
+    pub fn listening_again(&self) -> Duration {
+        self.interval + self.active_down_interval()
+    }
 }
 
 /// A running router. Killed when dropped; its directory goes with it.

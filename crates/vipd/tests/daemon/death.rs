@@ -60,7 +60,8 @@ fn die(end: &End) {
     let last = from_high.iter().rfind(|advert| advert.source == site.source(0, &high)).unwrap();
     let formula = if last.priority == 0 { low.skew() } else { low.active_down_interval() };
     println!("take-over after {:?}, formula {formula:?}", took_over - last.at);
-    assert!(took_over - last.at <= formula + LATE, "{:?} instead of {formula:?}", took_over - last.at);
+    let patience = formula + low.listening_again() + LATE;
+    assert!(took_over - last.at <= patience, "{:?} instead of {formula:?}", took_over - last.at);
 
     let [old, new] = [0, 1].map(answered);
     let (last_old, first_new) = (old.last().unwrap(), new.iter().find(|at| **at > ended).unwrap());

@@ -35,7 +35,8 @@ pub fn life(lower: Make, higher: Make, protocol: Protocol) {
     let resigns = |advert: &Advert| from_high(advert) && advert.priority == 0;
     let resigned = site.observer.wait_for("priority 0", stopped, PATIENCE, resigns).at;
     let took_over = site.observer.wait_for("the Backup", resigned, PATIENCE, site.is_active(LOW, &low)).at;
-    within("a Backup takes over Skew_Time after priority 0", took_over - resigned, low.skew());
+    let late = lateness(lower, &low);
+    within("a Backup takes over Skew_Time after priority 0", took_over - resigned, low.skew(), late);
     active.daemon().wait(PATIENCE);
     holds(&site, LOW, lower, &low);
     let after = site.observer.adverts(VRID, resigned + Duration::from_nanos(1));
@@ -49,7 +50,7 @@ pub fn life(lower: Make, higher: Make, protocol: Protocol) {
     let took_over = site.observer.wait_for("the Backup", killed, PATIENCE, site.is_active(LOW, &low)).at;
     let heard = site.observer.adverts(VRID, Duration::ZERO);
     let last = heard.iter().rfind(|advert| from_high(advert)).unwrap().at;
-    within("a Backup takes over after Active_Down_Interval", took_over - last, low.active_down_interval());
+    within("a Backup takes over after Active_Down_Interval", took_over - last, low.active_down_interval(), late);
     holds(&site, LOW, lower, &low);
     backup.daemon().assert_running();
     well_formed(&site, &low);
@@ -64,7 +65,7 @@ fn preempt(site: &Site, lower: (Make, &Setting), higher: (Make, &Setting)) -> Ro
     site.settled(HIGH, higher.1);
     holds(site, HIGH, higher.0, higher.1);
     gave_way(site, LOW, lower.0, lower.1);
-    let late = site.observer.adverts(VRID, preempted + Duration::from_millis(50));
+    let late = site.observer.adverts(VRID, preempted + LATE);
     let is_low = site.is_active(LOW, lower.1);
     assert!(!late.iter().any(is_low), "the lower priority gives way at once; {}", site.observer.story(from));
     active
@@ -152,7 +153,8 @@ pub fn patience(lower: Make, higher: Make, protocol: Protocol) {
     let resigns = |advert: &Advert| advert.priority == 0;
     let resigned = site.observer.wait_for("priority 0", stopped, PATIENCE, resigns).at;
     let took_over = site.observer.wait_for("the Backup", resigned, PATIENCE, site.is_active(HIGH, &high)).at;
-    within("a Backup takes over Skew_Time after priority 0", took_over - resigned, high.skew());
+    let late = lateness(higher, &high);
+    within("a Backup takes over Skew_Time after priority 0", took_over - resigned, high.skew(), late);
 }
 
 /// A vipd that is Active and dies, or hangs, is silent before another takes over: at no time do two hosts answer.
@@ -185,10 +187,15 @@ fn site(makes: &[Make]) -> Option<Site> {
     Site::new()
 }
 
+/// What a busy machine may add to the time until that Backup is Active.
+fn lateness(make: Make, setting: &Setting) -> Duration {
+    if make == Make::Vipd { setting.listening_again() + LATE } else { LATE }
+}
+
 #[track_caller]
-fn within(what: &str, measured: Duration, formula: Duration) {
+fn within(what: &str, measured: Duration, formula: Duration, late: Duration) {
     println!("{what}: {measured:?} measured, {formula:?} by the formula");
-    let fits = formula.saturating_sub(EARLY)..=formula + LATE;
+    let fits = formula.saturating_sub(EARLY)..=formula + late;
     assert!(fits.contains(&measured), "{what}: {measured:?} measured, {formula:?} by the formula");
 }
 
