@@ -33,7 +33,7 @@ fn arp_of(mac: MacAddr, frames: &[Vec<u8>]) -> Vec<(ArpOperation, String)> {
 #[test]
 fn assign_probes_three_times_then_announces_as_request_and_as_reply() {
     let Some(world) = World::new(2) else { return };
-    let sniffer = Sniffer::new(&world);
+    let mut sniffer = Sniffer::new(&world);
     let started = Instant::now();
     let assigned = world.hosts[0].vipd("assign 198.18.5.200/24 --dev eth0");
     assert_eq!((assigned.code, assigned.err.as_str()), (Some(0), ""), "{assigned:?}");
@@ -56,7 +56,7 @@ fn assign_probes_three_times_then_announces_as_request_and_as_reply() {
 #[test]
 fn assign_of_ipv6_probes_as_dad_does_and_advertises_with_override() {
     let Some(world) = World::new(2) else { return };
-    let sniffer = Sniffer::new(&world);
+    let mut sniffer = Sniffer::new(&world);
     let assigned = world.hosts[0].vipd("assign fd00:5::200/64 --dev eth0");
     assert_eq!((assigned.code, assigned.err.as_str()), (Some(0), ""), "{assigned:?}");
 
@@ -85,7 +85,7 @@ fn assign_of_ipv6_probes_as_dad_does_and_advertises_with_override() {
 #[test]
 fn a_router_keeps_its_router_flag() {
     let Some(world) = World::new(1) else { return };
-    let sniffer = Sniffer::new(&world);
+    let mut sniffer = Sniffer::new(&world);
     let host = &world.hosts[0];
     let forward = host.namespace.enter(|| std::fs::write("/proc/sys/net/ipv6/conf/eth0/forwarding", "1"));
     forward.join().unwrap().unwrap();
@@ -118,7 +118,7 @@ fn what_is_held_already_is_announced_again_without_a_probe() {
     let host = &world.hosts[0];
     assert_eq!(host.vipd("assign 198.18.5.200/24 --dev eth0 --no-probe").code, Some(0));
 
-    let sniffer = Sniffer::new(&world);
+    let mut sniffer = Sniffer::new(&world);
     let again = host.vipd("assign 198.18.5.200/24 --dev eth0 --json --after-fence go1");
     assert_eq!(again.code, Some(0), "{again:?}");
     let report: VipReport = serde_json::from_str(&again.out).unwrap();
@@ -132,7 +132,7 @@ fn what_is_held_already_is_announced_again_without_a_probe() {
 #[test]
 fn a_dry_run_sends_nothing_and_changes_nothing() {
     let Some(world) = World::new(2) else { return };
-    let sniffer = Sniffer::new(&world);
+    let mut sniffer = Sniffer::new(&world);
     let host = &world.hosts[0];
     let planned = host.vipd("assign 198.18.5.200/24 --dev eth0 --dry-run");
     assert_eq!(

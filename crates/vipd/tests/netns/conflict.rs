@@ -81,7 +81,7 @@ fn an_address_on_another_interface_or_with_another_prefix_is_refused() {
     let host = &world.hosts[0];
     host.namespace.ip("link add eth1 type veth peer name eth2\nlink set eth1 up\nlink set eth2 up\n");
     host.namespace.ip("address add 198.18.6.200/24 dev eth1\naddress add 198.18.5.200/32 dev eth0\n");
-    let sniffer = Sniffer::new(&world);
+    let mut sniffer = Sniffer::new(&world);
     for (verb, net, sentence) in [
         ("assign", "198.18.6.200/24", "198.18.6.200 is on eth1 of this host, not on eth0"),
         ("unassign", "198.18.6.200/24", "198.18.6.200 is on eth1 of this host, not on eth0"),

@@ -4,17 +4,21 @@ use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use pnet::datalink::{self, Channel, Config};
+use pnet::datalink::{self, Channel, Config, DataLinkSender};
 
 use crate::world::World;
+
+/// IEEE 802 "local experimental Ethertype 1": nobody here speaks it.
+const MARKER: [u8; 2] = [0x88, 0xb5];
 
 /// Watches until it is dropped.
 pub struct Sniffer {
     seen: Arc<Mutex<Vec<Vec<u8>>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    mark: Box<dyn DataLinkSender>,
 }
 
 impl Sniffer {
@@ -40,13 +44,33 @@ impl Sniffer {
         };
         let thread = Some(world.wire.enter(listen));
         opened.recv().expect("the observer listens");
-        Self { seen, stop, thread }
+        let mark = || {
+            let eth0 = datalink::interfaces().into_iter().find(|link| link.name == "eth0").expect("eth0");
+            let Ok(Channel::Ethernet(sender, _)) = datalink::channel(&eth0, Config::default()) else {
+                panic!("cannot open eth0")
+            };
+            sender
+        };
+        let mark = world.hosts[0].namespace.enter(mark).join().expect("opened");
+        Self { seen, stop, thread, mark }
     }
 
-    /// Everything seen so far, after a moment for what is still on its way.
-    pub fn frames(&self) -> Vec<Vec<u8>> {
-        std::thread::sleep(Duration::from_millis(50));
-        self.seen.lock().expect("lock").clone()
+    /// Everything that was sent before this is called: a frame from the first host that comes after it is waited for.
+    pub fn frames(&mut self) -> Vec<Vec<u8>> {
+        let marker = [&[0xff; 6], &[2, 0, 0, 0, 0, 1], &MARKER[..], &[0; 46]].concat();
+        self.mark.send_to(&marker, None).expect("sent").expect("sent");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let is_marker = |frame: &Vec<u8>| frame[12..14] == MARKER;
+        loop {
+            let mut seen = self.seen.lock().expect("lock");
+            if seen.iter().any(is_marker) {
+                seen.retain(|frame| !is_marker(frame));
+                return seen.clone();
+            }
+            assert!(Instant::now() < deadline, "the observer has not seen a frame of its own; seen: {}", seen.len());
+            drop(seen);
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 }
 
