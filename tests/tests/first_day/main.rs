@@ -37,6 +37,12 @@ fn files(site: &Site, host: &str) -> String {
     site.on(host, &format!("cksum {files} 2>/dev/null || true; ls -d /var/lib/p*sql/15/*"))
 }
 
+/// Whether the server has archived something, and no attempt has failed since: one may fail, and be made again.
+fn archives() -> String {
+    let archived = "archived_count > 0 AND coalesce(last_archived_time > last_failed_time, true)";
+    format!("echo 'SELECT {archived} FROM pg_stat_archiver' | runuser -u postgres -- psql -XAtq")
+}
+
 /// From two fresh hosts to a primary and a standby that streams.
 fn set_up_postgresql(site: &Site) {
     let (unit, config) = (site.layout.unit(), site.layout.config());
@@ -62,8 +68,7 @@ fn set_up_postgresql(site: &Site) {
     assert_eq!((files(site, "pg1"), site.sql("pg1", "SELECT pg_postmaster_start_time()")), (after, running));
 
     site.sql("pg1", "SELECT pg_switch_wal()");
-    let archived = "echo 'SELECT archived_count > 0 AND failed_count = 0 FROM pg_stat_archiver' | runuser -u postgres -- psql -XAtq";
-    site.wait("pg1", archived, "t");
+    site.wait("pg1", &archives(), "t");
     assert!(site.on("pg2", "ls /srv/wal-archive").lines().count() > 0, "through the shared directory");
 
     if site.layout == Layout::Debian {
@@ -141,9 +146,8 @@ fn the_first_day(layout: Layout) {
     // The new primary archives to where the old one did, under the new timeline, and over nothing.
     site.sql("pg2", "SELECT pg_switch_wal()");
     site.wait("pg2", "ls /srv/wal-archive | grep -q '^00000002[0-9A-F]*$' && echo there", "there");
-    // An attempt may fail, and be made again; what another server has under the same name would never go away.
-    let last = "SELECT coalesce(last_archived_time > last_failed_time, true) FROM pg_stat_archiver";
-    site.wait("pg2", &format!("echo '{last}' | runuser -u postgres -- psql -XAtq"), "t");
+    // What another server has under the same name would never go away.
+    site.wait("pg2", &archives(), "t");
     let failed = site.on("pg2", "grep -rhA3 'archive command failed\\|^archive-wal: ' /var/log/postgresql || true");
     println!("failed attempts to archive on pg2: {failed:?}");
     assert!(!failed.contains("with other content"), "{failed}");

@@ -16,6 +16,8 @@ use crate::progress::Progress;
 use crate::wait;
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// More than the script waits, which says what it has seen last.
+const BOOTED: Duration = Duration::from_secs(120);
 /// Every how many seconds the pipeline runs.
 const PIPELINE_EVERY: &str = "3";
 
@@ -164,9 +166,9 @@ impl Site {
 /// Waits until a host has booted.
 ///
 /// # Errors
-/// If it has not within 30 seconds, or a unit failed: it is named.
+/// If it has not within 90 seconds, or a unit failed: it is named.
 pub(crate) async fn wait_booted(host: &Host) -> Result<()> {
-    let state = host.ask(&Exec::new([script("wait-booted")]), LIMIT).await?;
+    let state = host.ask(&Exec::new([script("wait-booted")]), BOOTED).await?;
     ensure!(state == "running", "{} is {state}", host.name);
     Ok(())
 }
