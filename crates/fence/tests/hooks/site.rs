@@ -160,7 +160,7 @@ timeout = "3s"
     pub(crate) fn fail_over(&self, setup: &str) -> Option<Said> {
         let script = format!("{COMMON}\n{setup}\n{FAILOVER}");
         let script = script.replace("@HERE@", &self.here()).replace("@FENCE@", &format!("{}/fence", self.here()));
-        in_own_namespace(&script, Duration::from_secs(240))
+        in_own_namespace(&script, Duration::from_secs(400))
     }
 
     /// `outcome pg1 true` and so on, of the history of one node.
