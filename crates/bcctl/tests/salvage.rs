@@ -86,7 +86,7 @@ fn a_primary_that_is_stopped_by_the_fence_is_read_after_it_and_one_without_power
     assert!(switch.contains(power), "{switch}");
     let switch = switch
         .replace(power, host)
-        .replace("[ ! -e \"$SITE/power/$node.shells\" ] ||", "[ $node = pg1 ] ||")
+        .replace("hang-up \"$node\"", "[ $node = pg1 ] || hang-up \"$node\"")
         .replace("rm -f \"$SITE/gocd", "[ $node = pg1 ] || rm -f \"$SITE/gocd");
     fs::write(site.path("bin/power"), switch).expect("a script");
     let fence = fs::read_to_string(site.path("bin/fence")).expect("a script");

@@ -21,7 +21,7 @@ const MEMORY: &str = "/dev/shm";
 const VERSIONS: [&str; 5] = ["15", "16", "17", "18", "14"];
 
 /// The stand-ins; each gets `$SITE` and, through `ssh`, `$BC_HOST`.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     (
         "ssh",
         r#"
@@ -32,6 +32,18 @@ export BC_HOST=$2
 echo $$ >>"$SITE/power/$BC_HOST.shells"
 export BC_OUT=$(readlink /proc/$$/fd/1) BC_ERR=$(readlink /proc/$$/fd/2)
 exec /bin/sh -c "$3"
+"#,
+    ),
+    // What is open to a host ends at once. A number may be somebody else's by now, so the process has to be of this site.
+    (
+        "hang-up",
+        r#"
+shells=$SITE/power/$1.shells
+[ -e "$shells" ] || exit 0
+for pid in $(cat "$shells"); do
+    ! grep -qszxF "SITE=$SITE" "/proc/$pid/environ" || kill -9 "$pid" 2>/dev/null
+done
+: >"$shells"
 "#,
     ),
     (
@@ -66,8 +78,8 @@ case $2 in
 off) [ -e "$SITE/broken-fence" ] || {
         [ "$(cat "$SITE/power/$node")" = off ] || echo "power of $node off" >>"$SITE/effects"
         echo off >"$SITE/power/$node"
-        [ ! -e "$SITE/power/$node.shells" ] || kill -9 $(cat "$SITE/power/$node.shells") 2>/dev/null
-        rm -f "$SITE/gocd/$node" "$SITE/maintenance/$node" "$SITE/vip/$node" "$SITE/power/$node.shells"
+        hang-up "$node"
+        rm -f "$SITE/gocd/$node" "$SITE/maintenance/$node" "$SITE/vip/$node"
         [ ! -e "$SITE/$node/postmaster.pid" ] || runuser -u postgres -- "$BIN/pg_ctl" -D "$SITE/$node" -m immediate stop >/dev/null; } ;;
 on) [ "$(cat "$SITE/power/$node")" = on ] || echo "power of $node on" >>"$SITE/effects"
     echo on >"$SITE/power/$node" ;;
@@ -517,10 +529,9 @@ impl Site {
     pub(crate) fn unplug(&self, host: &str) {
         fs::write(self.path("power").join(host), "hung\n").expect("a file");
         // What was open hangs as well.
-        let shells = fs::read_to_string(self.path("power").join(format!("{host}.shells"))).unwrap_or_default();
-        for pid in shells.lines().filter_map(|pid| pid.parse().ok()) {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
-        }
+        let mut command = Command::new(self.path("bin/hang-up"));
+        self.environment(&mut command);
+        succeed(command.arg(host));
     }
 
     /// A host is there again.
