@@ -97,7 +97,7 @@ fn a_token_that_others_may_read_or_that_gocd_does_not_know_is_refused_before_any
 fn whoever_listens_on_the_port_of_a_gocd_that_has_died_learns_no_token() {
     let Some(site) = site() else { return };
     fs::write(site.path("jobs"), JOB).expect("a file");
-    fs::write(site.path("bc.toml"), site.inventory_with("policy", "wait-for-jobs = \"5s\"")).expect("a file");
+    fs::write(site.path("bc.toml"), site.inventory_with("policy", "wait-for-jobs = \"15s\"")).expect("a file");
     let mut child = site.start_until("quiesce", &["switchover", "--yes"]);
     let begun = std::time::Instant::now();
     while in_maintenance(&site).is_empty() {

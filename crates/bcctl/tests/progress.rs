@@ -102,21 +102,12 @@ fn row<'a>(screen: &'a str, id: &str) -> &'a str {
     screen.lines().rev().find(names).unwrap_or("")
 }
 
-/// `vipd assign`, `vipd unassign` and `standbyd pull` wait as long as the file `hold` is there.
-fn hold(site: &Site) {
-    for program in ["vipd", "standbyd"] {
-        let path = site.path("bin").join(program);
-        let text = fs::read_to_string(&path).expect("a script");
-        let wait = "case $1 in assign|unassign|pull) while [ -e \"$SITE/hold\" ]; do sleep 0.05; done;; esac";
-        fs::write(&path, text.replacen("#!/bin/sh\n", &format!("#!/bin/sh\n{wait}\n"), 1)).expect("a script");
-    }
-    fs::write(site.path("hold"), "").expect("a file");
-}
+const SLOW: [&str; 3] = ["assign", "unassign", "pull"];
 
 #[test]
 fn the_list_shows_all_steps_at_work_and_ctrl_c_stops_between_two() {
     let Some(site) = site() else { return };
-    hold(&site);
+    site.hold(&SLOW);
     fs::write(site.path("files/go1"), "second\n").expect("a file");
     let mut terminal = Terminal::start(&site, (100, 30), &["switchover", "--yes"]);
     terminal.wait("a group at work", |screen| {
@@ -138,7 +129,7 @@ fn the_list_shows_all_steps_at_work_and_ctrl_c_stops_between_two() {
     terminal.press_ctrl_c();
     terminal.wait("that it stops", |screen| screen.contains("stopping after what is running now; again: at once"));
     assert!(row(&terminal.screen(), "sync-config").contains(" s  …"), "the step goes on: {}", terminal.screen());
-    fs::remove_file(site.path("hold")).expect("it is there");
+    site.let_go();
     let (status, screen, transcript) = terminal.end();
     assert_eq!(status, Some(4), "{screen}");
     assert!(screen.contains("stopped before stop-postgresql: `bcctl resume` continues"), "{screen}");
@@ -151,7 +142,7 @@ fn the_list_shows_all_steps_at_work_and_ctrl_c_stops_between_two() {
     );
 
     // The rest on a small terminal, where the second Ctrl-C ends it in the middle of a step.
-    fs::write(site.path("hold"), "").expect("a file");
+    site.hold(&SLOW);
     let mut terminal = Terminal::start(&site, (44, 8), &["resume", "--yes"]);
     terminal.wait("the address on its way", |screen| row(screen, "assign-vip").contains(" s"));
     terminal.press_ctrl_c();
@@ -161,7 +152,7 @@ fn the_list_shows_all_steps_at_work_and_ctrl_c_stops_between_two() {
     let (status, screen, _) = terminal.end();
     assert_eq!(status, Some(4), "{screen}");
     assert!(site.serving().0.is_empty(), "nobody has the address yet");
-    fs::remove_file(site.path("hold")).expect("it is there");
+    site.let_go();
     let said = site.expect(0, &["resume", "--yes"]);
     assert!(!said.contains('\x1b'), "no terminal, no sequences: {said}");
     assert_eq!(site.serving(), (vec!["go2".to_owned()], vec!["go2".to_owned()]));

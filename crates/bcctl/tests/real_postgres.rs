@@ -109,11 +109,13 @@ fn killed_in_the_middle_of_a_failover_or_failback_and_resumed_it_ends_the_same()
     site.unplug("pg1");
     site.unplug("go1");
 
+    site.hold(&["assign"]);
     site.kill_at("promote", &["failover", "--yes"]);
     let said = site.expect(3, &["failover", "--yes"]);
     assert!(said.contains("is not over") && said.contains("bcctl resume"), "{said}");
     let said = site.expect(3, &["abort", "--yes"]);
     assert!(said.contains("only forward"), "{said}");
+    site.let_go();
     site.expect(0, &["resume", "--yes"]);
     assert_eq!(site.serving(), (vec!["go2".to_owned()], vec!["go2".to_owned()]));
     assert_eq!((count(&site, "pg2").as_str(), timeline(&site, "pg2").as_str()), ("100", "00000002"));
@@ -121,15 +123,18 @@ fn killed_in_the_middle_of_a_failover_or_failback_and_resumed_it_ends_the_same()
 
     // One failback, killed again and again, and each time continued by somebody else, from the copies on the hosts alone.
     site.kill_at("rejoin-copy", &["failback", "--yes"]);
-    for step in
-        ["rejoin-swap", "rejoin-start", "stop-gocd", "arm", "stop-postgresql", "promote", "start-gocd", "follow"]
-    {
+    for step in ["rejoin-swap", "rejoin-start", "stop-gocd", "arm", "stop-postgresql", "promote", "start-gocd"] {
         site.another_operator();
         site.kill_at(step, &["resume", "--yes"]);
     }
+    // However late the last kill is, fence has not been told.
+    site.hold(&["raise"]);
+    site.another_operator();
+    site.kill_at("follow", &["resume", "--yes"]);
     site.another_operator();
     let said = site.expect(3, &["switchover", "--yes"]);
     assert!(said.contains("failback is not over"), "the hosts know of it: {said}");
+    site.let_go();
     site.another_operator();
     site.expect(0, &["resume", "--yes"]);
     assert_serving(&site, "go1", "pg1", "pg2");
@@ -140,13 +145,13 @@ fn killed_in_the_middle_of_a_failover_or_failback_and_resumed_it_ends_the_same()
     let report = site.expect(0, &["report"]);
     assert!(report.starts_with("# failback of test: done\n") && report.contains("| continued by |"), "{report}");
     assert!(site.expect(0, &["history"]).contains("-failback  done"));
-    // Nobody else can begin while one is at work: here it waits for a standby that is frozen.
-    let mut one = site.start_until("stop-gocd", &["switchover", "--yes"]);
-    site.freeze("pg2");
+    // Nobody else can begin while one is at work: here it takes the address away.
+    site.hold(&["unassign"]);
+    let mut one = site.start_until("unassign-vip", &["switchover", "--yes"]);
     site.another_operator();
     let said = site.expect(3, &["switchover", "--yes"]);
     assert!(said.contains("another bcctl works on this site") && said.contains("since 20"), "{said}");
-    site.thaw("pg2");
+    site.let_go();
     assert_eq!(one.wait().expect("a child").code(), Some(0), "{said}");
     // And one that comes right after it sees what it has done.
     site.expect(0, &["switchover", "--yes"]);

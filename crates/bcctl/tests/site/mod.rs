@@ -20,6 +20,12 @@ const MEMORY: &str = "/dev/shm";
 /// Where Debian keeps the programs of a version.
 const VERSIONS: [&str; 5] = ["15", "16", "17", "18", "14"];
 
+/// How long anything may take that does come about: far longer than it does, on a machine that does other things.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// The beginning of a stand-in that can be held.
+const HELD: &str = r#"held() { while grep -qsx "$1" "$SITE/hold"; do sleep 0.05; done; }"#;
+
 /// The stand-ins; each gets `$SITE` and, through `ssh`, `$BC_HOST`.
 const PROGRAMS: [(&str, &str); 8] = [
     (
@@ -57,7 +63,7 @@ nodes)
     echo "{\"schema\":2,\"nodes\":[$nodes]}"
     exit 0 ;;
 token)
-    [ "$node" = --json ] || echo "$4" >"$SITE/fence.token"
+    [ "$node" = --json ] || { held raise; echo "$4" >"$SITE/fence.token"; }
     [ ! -e "$SITE/fence.token" ] || IFS=/ read -r system timeline epoch id _ <"$SITE/fence.token"
     [ -z "$system" ] || token="\"pg\":{\"system-identifier\":\"$system\",\"timeline\":$timeline,\"epoch\":$epoch,\"id\":\"$id\",\"expires\":\"2999-01-01T00:00:00Z\"}"
     echo "{\"schema\":2,\"tokens\":{$token}}"
@@ -100,6 +106,7 @@ state=$(power "$plug" "$action")
     (
         "vipd",
         r#"
+[ ! -e "$SITE/hold" ] || held "$1"
 case $1 in
 assign) for file in "$SITE"/vip/*; do [ ! -e "$file" ] || [ "${file##*/}" = "$BC_HOST" ] || { echo "in use by ${file##*/}" >&2; exit 3; }; done
     [ -e "$SITE/vip/$BC_HOST" ] || echo "vip to $BC_HOST" >>"$SITE/effects"
@@ -115,6 +122,7 @@ esac
     (
         "standbyd",
         r#"
+[ ! -e "$SITE/hold" ] || held "$1"
 case $1 in
 pull) for peer in go1 go2; do [ $peer = "$BC_HOST" ] || cp "$SITE/files/$peer" "$SITE/files/$BC_HOST"; done ;;
 manifest) hash=$(sha256sum <"$SITE/files/$BC_HOST" | cut -d' ' -f1)
@@ -190,6 +198,21 @@ pub(crate) fn site() -> Option<Site> {
     possible().then(Site::new)
 }
 
+/// Waits until `look` finds what is wanted, or panics with what it has seen last.
+#[expect(clippy::disallowed_methods, reason = "a test waits with a deadline")]
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(last) => {
+                assert!(std::time::Instant::now() < deadline, "waited {PATIENCE:?} for {what}; last seen: {last}")
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
 /// Bytes that are free in the file system of a directory.
 fn free(directory: &str) -> u64 {
     nix::sys::statvfs::statvfs(directory).map_or(0, |system| system.blocks_available() * system.fragment_size())
@@ -247,7 +270,7 @@ impl Site {
         }
         for (name, script) in PROGRAMS.into_iter().filter(|(name, _)| !(real_ssh && *name == "ssh")) {
             let path = site.path("bin").join(name);
-            fs::write(&path, format!("#!/bin/sh\n{script}")).expect("a script");
+            fs::write(&path, format!("#!/bin/sh\n{HELD}\n{script}")).expect("a script");
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
         }
         for host in ["pg1", "pg2", "go1", "go2"] {
@@ -507,17 +530,11 @@ impl Site {
     }
 
     /// Waits until a server gives an answer.
-    #[expect(clippy::disallowed_methods, reason = "a test waits with a deadline")]
     pub(crate) fn wait(&self, statement: &str, host: &str, answer: &str) {
-        let mut last = String::new();
-        for _ in 0..150 {
-            last = self.try_sql(host, statement).unwrap_or_else(|error| error);
-            if last == answer {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
-        panic!("{host}: {statement}: expected {answer}, last seen {last}");
+        until(&format!("{host}: {statement}: {answer}"), || {
+            let last = self.try_sql(host, statement).unwrap_or_else(|error| error);
+            if last == answer { Ok(()) } else { Err(last) }
+        });
     }
 
     /// The inventory with more of it.
@@ -550,26 +567,6 @@ impl Site {
         ]));
     }
 
-    /// Stops a server in the middle of whatever it does (SIGSTOP), all its processes.
-    pub(crate) fn freeze(&self, host: &str) {
-        self.signal(host, nix::sys::signal::Signal::SIGSTOP);
-    }
-
-    /// Lets it go on.
-    pub(crate) fn thaw(&self, host: &str) {
-        self.signal(host, nix::sys::signal::Signal::SIGCONT);
-    }
-
-    fn signal(&self, host: &str, signal: nix::sys::signal::Signal) {
-        let text = fs::read_to_string(self.path(host).join("postmaster.pid")).expect("a running server");
-        let postmaster: i32 = text.lines().next().and_then(|pid| pid.parse().ok()).expect("a pid");
-        let children = Command::new("pgrep").args(["-P", &postmaster.to_string()]).output().expect("pgrep starts");
-        let children = String::from_utf8_lossy(&children.stdout).into_owned();
-        for pid in children.lines().filter_map(|pid| pid.parse().ok()).chain([postmaster]) {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
-        }
-    }
-
     /// The inventory with little patience for a standby that does not replay.
     pub(crate) fn patient_about_nothing(&self) -> String {
         self.inventory().replace("replay = \"15s\"", "replay = \"2s\"")
@@ -600,22 +597,43 @@ impl Site {
         said
     }
 
-    /// Starts bcctl, and returns when its journal says that `step` has begun.
+    /// Starts bcctl, and returns when a journal says that `step` has begun: once more than before, so that what an earlier operation,
+    /// or an earlier part of this one, has done is not mistaken for it.
     #[expect(clippy::disallowed_methods, reason = "a test waits with a deadline")]
     pub(crate) fn start_until(&self, step: &str, arguments: &[&str]) -> std::process::Child {
+        let begun = format!("\"event\":\"begin\",\"step\":\"{step}\"");
+        let count = || self.journals().concat().matches(&begun).count();
+        let before = count();
         let mut child =
             self.bcctl(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("bcctl starts");
-        let begun = format!("\"event\":\"begin\",\"step\":\"{step}\"");
-        for _ in 0..6000 {
-            if self.journals().last().is_some_and(|journal| journal.contains(&begun)) {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while std::time::Instant::now() < deadline {
+            let ended = child.try_wait().expect("a child");
+            if count() > before {
                 return child;
             }
-            if let Some(ended) = child.try_wait().expect("a child") {
+            if let Some(ended) = ended {
                 panic!("bcctl ended with {ended} before {step} began: {:?}", self.journals().last());
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        panic!("{step} did not begin within 30 s: {:?}", self.journals().last());
+        let _ = child.kill();
+        let _ = child.wait();
+        panic!("{step} did not begin within {PATIENCE:?}: {:?}", self.journals().last());
+    }
+
+    /// From here on `vipd VERB` and `standbyd VERB` on every host wait until they are let go, with `raise` also `fence token … --raise`:
+    /// an operation gets as far as that and no further, however late the test is. `vipd` may take as long as that.
+    pub(crate) fn hold(&self, verbs: &[&str]) {
+        let inventory = fs::read_to_string(self.path("bc.toml")).expect("a file");
+        fs::write(self.path("bc.toml"), inventory.replace("vip = \"10s\"", "vip = \"120s\"")).expect("a file");
+        fs::write(self.path("hold.new"), verbs.join("\n") + "\n").expect("a file");
+        fs::rename(self.path("hold.new"), self.path("hold")).expect("a file");
+    }
+
+    /// What was held goes on.
+    pub(crate) fn let_go(&self) {
+        fs::remove_file(self.path("hold")).expect("something is held");
     }
 
     /// Starts bcctl and kills it (SIGKILL) as soon as its journal says that `step` has begun.
