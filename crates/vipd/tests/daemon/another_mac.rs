@@ -4,7 +4,7 @@ use pnet::util::MacAddr;
 
 use super::bed::observer::{Observer, now};
 use super::bed::world::{World, until};
-use super::instance::{Daemon, elected, managed};
+use super::instance::{Daemon, managed, unhurried};
 
 #[test]
 fn another_hardware_address_is_announced_and_changes_nothing_else() {
@@ -12,7 +12,7 @@ fn another_hardware_address_is_announced_and_changes_nothing_else() {
     for elects in [true, false] {
         let Some(world) = World::new(2) else { return };
         let host = &world.hosts[0];
-        let mut daemon = Daemon::start(host, &if elects { elected(200, "") } else { managed("") });
+        let mut daemon = Daemon::start(host, &if elects { unhurried(200, "") } else { managed("") });
         assert!(elects || daemon.vipd("acquire web").status.success());
         daemon.until("it is Active", |daemon| daemon.instance().state == "Active" && host.has("198.18.5.200"));
         let (before, observer) = (daemon.events().len(), Observer::new(&world.hosts[1].namespace));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::bed::process::Process;
 use super::bed::world::{Host, World, until};
-use super::instance::{Daemon, elected, managed};
+use super::instance::{Daemon, elected, managed, unhurried};
 
 const VIP: &str = "198.18.5.200";
 
@@ -48,7 +48,7 @@ fn answers(asker: &Host, host: &Host) -> bool {
     let vip = VIP.parse().unwrap();
     asker.namespace.ip("neighbour flush dev eth0\n");
     asker.talk_to(vip);
-    let deadline = std::time::Instant::now() + Duration::from_millis(500);
+    let deadline = std::time::Instant::now() + Duration::from_secs(5);
     while asker.neighbour(vip).is_none() && std::time::Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -89,7 +89,7 @@ fn unassign_all_beside_a_daemon_lasts() {
 fn unassign_all_beside_an_election_is_refused_and_says_what_would_last() {
     let Some(world) = World::new(1) else { return };
     let host = &world.hosts[0];
-    let mut daemon = Daemon::start(host, &elected(200, "virtual-mac = true"));
+    let mut daemon = Daemon::start(host, &unhurried(200, "virtual-mac = true"));
     daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
     assert_refused(&daemon.vipd("unassign --all"), "hint: systemctl stop vipd");
     assert_eq!(daemon.vipd("unassign --all --dev lo").status.code(), Some(0), "nothing of it is there");
@@ -102,7 +102,7 @@ fn unassign_all_beside_an_election_is_refused_and_says_what_would_last() {
 fn a_daemon_that_listens_elsewhere_is_noticed() {
     let Some(world) = World::new(1) else { return };
     let host = &world.hosts[0];
-    let mut daemon = Daemon::start(host, &elected(200, ""));
+    let mut daemon = Daemon::start(host, &unhurried(200, ""));
     daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
     if !has_owned_tables(host) {
         return println!("skipped: this kernel has no tables with an owner");

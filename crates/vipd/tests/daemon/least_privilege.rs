@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::bed::process::Process;
 use super::bed::world::{World, until};
-use super::instance::{Daemon, elected};
+use super::instance::{Daemon, elected, unhurried};
 
 #[test]
 fn a_running_daemon_has_two_capabilities_and_a_filter_and_so_has_its_hook() {
@@ -57,7 +57,7 @@ fn a_check_of_another_user_is_run_by_him_and_killed_when_it_hangs() {
 #[test]
 fn a_reload_refuses_a_user_that_the_daemon_can_no_longer_become() {
     let Some(world) = World::new(1) else { return };
-    let mut daemon = Daemon::start(&world.hosts[0], &elected(200, ""));
+    let mut daemon = Daemon::start(&world.hosts[0], &unhurried(200, ""));
     daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
     daemon.rewrite(&checked_by_nobody("[\"/usr/bin/true\"]"));
     let refused = daemon.vipd("reload");

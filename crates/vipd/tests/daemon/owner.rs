@@ -1,7 +1,7 @@
 //! The owner of an address (priority 255): the address is the interface's own, and stays so.
 
 use super::bed::world::{Host, World};
-use super::instance::{Daemon, elected};
+use super::instance::{Daemon, unhurried};
 
 /// The kernel's word on the address itself; its IPv6 neighbour on the interface is still being checked when a test begins.
 fn own(host: &Host) -> serde_json::Value {
@@ -12,7 +12,7 @@ fn own(host: &Host) -> serde_json::Value {
 fn the_owners_own_address_outlives_the_daemon_as_it_was() {
     let Some(world) = World::new(1) else { return };
     let host = &world.hosts[0];
-    let config = elected(255, "").replace("198.18.5.200", "198.18.5.10");
+    let config = unhurried(255, "").replace("198.18.5.200", "198.18.5.10");
     let before = own(host);
     assert!(before.to_string().contains("198.18.5.10"), "{before}");
     for kill in [false, true] {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::bed::asker::Asker;
 use super::bed::world::{Host, World, until};
-use super::instance::{Daemon, elected, managed};
+use super::instance::{Daemon, elected, managed, unhurried};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(198, 18, 5, 200);
 
@@ -69,8 +69,8 @@ fn reload_through(daemon: &mut Daemon<'_>, watch: &Watch<'_>, configs: &[(&str, 
         let reloaded = daemon.vipd("reload");
         assert_eq!(reloaded.status.code(), Some(0), "{what}: {reloaded:?}");
         assert_eq!(daemon.instance().state, "Active", "{what}: at once");
-        // A removal would come with the next turns of the loop; a lease that nobody renews lapses within 300 ms.
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        // A removal would come with the next turns of the loop; an elected lease that nobody renews lapses within 1.5 s.
+        std::thread::sleep(std::time::Duration::from_millis(1600));
         assert_eq!(daemon.instance().state, "Active", "{what}: and for good");
         watch.assert_nothing_was_lost(what);
     }
@@ -79,7 +79,7 @@ fn reload_through(daemon: &mut Daemon<'_>, watch: &Watch<'_>, configs: &[(&str, 
 #[test]
 fn an_elected_address_stays_through_every_change_of_its_instance() {
     let Some(world) = World::new(3) else { return };
-    let mut daemon = Daemon::start(&world.hosts[0], &elected(200, ""));
+    let mut daemon = Daemon::start(&world.hosts[0], &unhurried(200, ""));
     daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
     let watch = Watch::begin(&world);
     let one = "addresses = [\"198.18.5.200/24\"]";
@@ -89,25 +89,25 @@ fn an_elected_address_stays_through_every_change_of_its_instance() {
         &mut daemon,
         &watch,
         &[
-            ("another virtual router", elected(200, "").replace("= 51", "= 52")),
-            ("another name, another virtual router", elected(200, "").replace("web", "www").replace("= 51", "= 53")),
-            ("another priority", elected(150, "").replace("web", "www").replace("= 51", "= 53")),
+            ("another virtual router", unhurried(200, "").replace("= 51", "= 52")),
+            ("another name, another virtual router", unhurried(200, "").replace("web", "www").replace("= 51", "= 53")),
+            ("another priority", unhurried(150, "").replace("web", "www").replace("= 51", "= 53")),
             (
                 "another address",
-                elected(150, "").replace(one, "addresses = [\"198.18.5.210/24\", \"198.18.5.200/24\"]"),
+                unhurried(150, "").replace(one, "addresses = [\"198.18.5.210/24\", \"198.18.5.200/24\"]"),
             ),
             (
                 "no lease",
-                elected(200, "lease = false").replace(one, "addresses = [\"198.18.5.210/24\", \"198.18.5.200/24\"]"),
+                unhurried(200, "lease = false").replace(one, "addresses = [\"198.18.5.210/24\", \"198.18.5.200/24\"]"),
             ),
-            ("a lease", elected(200, "").replace(one, "addresses = [\"198.18.5.210/24\", \"198.18.5.200/24\"]")),
-            ("unadvertised", elected(200, "unadvertised-addresses = [\"198.18.5.210/24\"]")),
+            ("a lease", unhurried(200, "").replace(one, "addresses = [\"198.18.5.210/24\", \"198.18.5.200/24\"]")),
+            ("unadvertised", unhurried(200, "unadvertised-addresses = [\"198.18.5.210/24\"]")),
             (
                 "a check that has not spoken yet",
-                elected(200, &format!("unadvertised-addresses = [\"198.18.5.210/24\"]\n{check}")),
+                unhurried(200, &format!("unadvertised-addresses = [\"198.18.5.210/24\"]\n{check}")),
             ),
             ("an operator decides", managed("").replace("198.18.5.201", "198.18.5.210")),
-            ("an election decides again", elected(200, "unadvertised-addresses = [\"198.18.5.210/24\"]")),
+            ("an election decides again", unhurried(200, "unadvertised-addresses = [\"198.18.5.210/24\"]")),
         ],
     );
 }

@@ -10,11 +10,11 @@ use std::time::Duration;
 use super::bed::frame::Advert;
 use super::bed::observer::{Observer, now};
 use super::bed::world::World;
-use super::instance::{Daemon, elected};
+use super::instance::{Daemon, unhurried};
 
 const GROUP: &str = "[[sync-group]]\nname = \"both\"\ninstances = [\"web\", \"inner\"]\n";
-/// Three Active_Down_Intervals of the lowest priority.
-const LONG: Duration = Duration::from_millis(1200);
+/// Two Active_Down_Intervals of the lowest priority.
+const LONG: Duration = Duration::from_millis(3600);
 
 fn world() -> Option<World> {
     let world = World::new(2)?;
@@ -28,7 +28,7 @@ fn world() -> Option<World> {
 }
 
 fn inner(priority: u8, more: &str) -> String {
-    elected(priority, more)
+    unhurried(priority, more)
         .replace("web", "inner")
         .replace("eth0", "in0")
         .replace("198.18.5.200", "198.18.6.200")
@@ -36,7 +36,7 @@ fn inner(priority: u8, more: &str) -> String {
 }
 
 fn both(priority: u8, more: &str) -> String {
-    elected(priority, more) + &inner(priority, more) + GROUP
+    unhurried(priority, more) + &inner(priority, more) + GROUP
 }
 
 fn claims(advert: &Advert, host: usize) -> bool {
@@ -62,7 +62,7 @@ fn a_group_leaves_a_living_active_router_in_peace_when_one_of_its_networks_is_cu
         assert!(claimed.is_empty(), "{more}: on the healthy network; {}", observer.story(cut));
         assert!(!world.hosts[1].has("198.18.6.200") && !world.hosts[1].has("198.18.5.200"), "{more}");
         let asserted = observer.adverts(52, cut).iter().filter(|advert| claims(advert, 0)).count();
-        assert!(asserted > 5, "{more}: the first goes on; {}", observer.story(cut));
+        assert!(asserted >= 3, "{more}: the first goes on; {}", observer.story(cut));
 
         let waits: Vec<_> = low.instances().into_iter().map(|one| (one.name, one.waiting)).collect();
         let why = "another member of the sync group hears an Active router, or cannot run";

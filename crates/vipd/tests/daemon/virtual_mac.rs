@@ -9,14 +9,14 @@ use pnet::util::MacAddr;
 use super::bed::frame::Frame;
 use super::bed::observer::{Observer, now};
 use super::bed::world::{Host, World, until};
-use super::instance::{Daemon, elected};
+use super::instance::{Daemon, elected, unhurried};
 
 const V4: &str = "virtual-mac = true";
 const VIRTUAL_V4: MacAddr = MacAddr(0, 0, 0x5e, 0, 1, 51);
 const VIRTUAL_V6: MacAddr = MacAddr(0, 0, 0x5e, 0, 2, 51);
 
 fn v6(priority: u8) -> String {
-    elected(priority, V4).replace("\"198.18.5.200/24\"", "\"fe80::5:200/64\", \"fd00:5::200/64\"")
+    unhurried(priority, V4).replace("\"198.18.5.200/24\"", "\"fe80::5:200/64\", \"fd00:5::200/64\"")
 }
 
 /// Something on that host accepts connections to any address.
@@ -31,6 +31,7 @@ fn serve(host: &Host) {
     drop(host.namespace.enter(serve));
 }
 
+/// Whether something there accepts connections within half a second.
 fn reaches(host: &Host, vip: &str) -> bool {
     let to = SocketAddr::from((vip.parse::<IpAddr>().unwrap(), 8080));
     let connect = move || TcpStream::connect_timeout(&to, Duration::from_millis(500)).is_ok();
@@ -114,18 +115,18 @@ fn it_carries_the_traffic_and_the_hosts_own_mac_address_never_speaks_for_it() {
 #[test]
 fn a_backup_has_its_virtual_mac_address_switched_off() {
     let Some(world) = World::new(2) else { return };
-    let mut high = Daemon::start(&world.hosts[0], &elected(200, V4));
-    let mut low = Daemon::start(&world.hosts[1], &elected(100, V4));
+    let mut high = Daemon::start(&world.hosts[0], &unhurried(200, V4));
+    let mut low = Daemon::start(&world.hosts[1], &unhurried(100, V4));
     let is_up = |host: &Host| {
         let link = host.namespace.ip_json(&format!("link show dev {}", bearers(host)[0]))[0].clone();
         link["flags"].as_array().unwrap().iter().any(|flag| flag == "UP")
     };
     high.until("it is Active", |daemon| daemon.instance().state == "Active");
     low.until("it is Backup", |daemon| daemon.instance().active.is_some());
-    assert_eq!([is_up(&world.hosts[0]), is_up(&world.hosts[1])], [true, false]);
+    until("the Active's is up", || [is_up(&world.hosts[0]), is_up(&world.hosts[1])] == [true, false]);
     assert_eq!(high.vipd("handover web").status.code(), Some(0));
     low.until("the peer has it", |daemon| daemon.instance().state == "Active");
-    assert_eq!([is_up(&world.hosts[0]), is_up(&world.hosts[1])], [false, true]);
+    until("the peer's is up", || [is_up(&world.hosts[0]), is_up(&world.hosts[1])] == [false, true]);
 }
 
 #[test]
@@ -155,7 +156,7 @@ fn what_a_dead_daemon_left_goes_when_everything_is_unassigned() {
     let Some(world) = World::new(1) else { return };
     let host = &world.hosts[0];
     set(host, "ipv4/conf/eth0/arp_announce", "1");
-    let mut daemon = Daemon::start(host, &elected(200, V4));
+    let mut daemon = Daemon::start(host, &unhurried(200, V4));
     daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
     assert_eq!((sysctl(host, "ipv4/conf/eth0/arp_ignore"), bearers(host).len()), ("1".to_owned(), 1));
     daemon.process.kill();
@@ -170,13 +171,15 @@ fn what_a_dead_daemon_left_goes_when_everything_is_unassigned() {
 fn with_accept_false_the_address_is_found_and_not_reached() {
     let Some(world) = World::new(2) else { return };
     serve(&world.hosts[0]);
-    let mut daemon = Daemon::start(&world.hosts[0], &elected(200, "accept = false"));
+    let mut daemon = Daemon::start(&world.hosts[0], &unhurried(200, "accept = false"));
     daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
     let client = &world.hosts[1];
-    assert!(!reaches(client, "198.18.5.200"));
-    assert_eq!(client.neighbour("198.18.5.200".parse().unwrap()), Some(world.hosts[0].mac.to_string()));
-    assert!(reaches(client, "198.18.5.10"), "its own address is another matter");
-    daemon.rewrite(&elected(200, ""));
+    until("it is found", || {
+        assert!(!reaches(client, "198.18.5.200"));
+        client.neighbour("198.18.5.200".parse().unwrap()) == Some(world.hosts[0].mac.to_string())
+    });
+    until("its own address, which is another matter, is reached", || reaches(client, "198.18.5.10"));
+    daemon.rewrite(&unhurried(200, ""));
     assert_eq!(daemon.vipd("reload").status.code(), Some(0));
     until("it is reached", || reaches(client, "198.18.5.200"));
 }
@@ -185,11 +188,11 @@ fn with_accept_false_the_address_is_found_and_not_reached() {
 fn whoever_changes_the_mac_address_is_backup_of_itself_for_one_skew_time() {
     let Some(world) = World::new(1) else { return };
     let host = &world.hosts[0];
-    let mut daemon = Daemon::start(host, &elected(200, ""));
+    let mut daemon = Daemon::start(host, &unhurried(200, ""));
     daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
     for (more, macvlans) in [(V4, 1), ("", 0)] {
         let before = daemon.events().len();
-        daemon.rewrite(&elected(200, more));
+        daemon.rewrite(&unhurried(200, more));
         assert_eq!(daemon.vipd("reload").status.code(), Some(0));
         daemon.until("it is Active again", |daemon| daemon.instance().state == "Active" && host.has("198.18.5.200"));
         until("the macvlan has come or gone", || bearers(host).len() == macvlans);

@@ -177,6 +177,8 @@ impl World {
         let world = Self { wire, hosts };
         for host in &world.hosts {
             until("the link is up", || host.namespace.ip_json("link show dev eth0")[0]["operstate"] == "UP");
+            // It makes itself one then.
+            until("it has a link-local address", || host.addresses().iter().any(|one| one.starts_with("fe80:")));
         }
         Some(world)
     }
