@@ -13,7 +13,7 @@ use pnet::datalink::{self, Channel, Config};
 use vipd::lease::DeadMan;
 
 use crate::namespace::{Namespace, assert_not_the_machines_own};
-use crate::wire::{ALL, Wire, speaks_for};
+use crate::wire::{ALL, PATIENCE, Wire, speaks_for};
 use crate::{BLUE, VIPS, leases, ms, possible};
 
 const TIMEOUT: Duration = ms(200);
@@ -82,11 +82,17 @@ fn a_stopped_or_killed_daemon_falls_silent_by_itself() {
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
         let _killed = Killed(child);
         let mut asker = wire.asker();
-        asker.ask(&ALL, ms(5), Instant::now() + ms(400));
+        asker.ask_for(&ALL, &ALL, ms(5), Instant::now() + ms(400));
         assert!(ALL.iter().all(|&question| asker.counts(question).1 > 0), "it answers while it is renewed");
 
         asker.forget();
         kill(pid, signal).unwrap();
+        // A renewal that was under way in the kernel is made before the process heeds the signal.
+        let deadline = Instant::now() + PATIENCE;
+        while !is_still(pid) {
+            assert!(Instant::now() < deadline, "it runs on after {signal}");
+            std::thread::sleep(Duration::from_micros(100));
+        }
         let stopped = Instant::now();
         asker.ask(&ALL, ms(2), stopped + TIMEOUT + ms(500));
         for question in ALL {
@@ -105,10 +111,18 @@ fn a_stopped_or_killed_daemon_falls_silent_by_itself() {
         if signal == Signal::SIGSTOP {
             kill(pid, Signal::SIGCONT).unwrap();
             asker.forget();
-            asker.ask(&ALL, ms(5), Instant::now() + ms(400));
+            asker.ask_for(&ALL, &ALL, ms(5), Instant::now() + ms(400));
             assert!(ALL.iter().all(|&question| asker.counts(question).1 > 0), "it answers when it is renewed again");
         }
     }
+}
+
+/// Whether all threads of a process have stopped or ended (proc(5)).
+fn is_still(pid: Pid) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    let states = stats.filter_map(|stat| stat.rsplit(") ").next().and_then(|rest| rest.chars().next()));
+    states.into_iter().all(|state| matches!(state, 'T' | 'Z' | 'X'))
 }
 
 /// Whether no frame whatever speaks for a virtual IP while it is asked for.

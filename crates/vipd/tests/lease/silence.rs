@@ -6,20 +6,29 @@ use std::time::Instant;
 use vipd::lease::{Admission, Leased, Refresh, Support};
 
 use crate::namespace::Namespace;
-use crate::wire::{ALL, Asker, Question, VIP4, VIP6, Wire};
+use crate::wire::{ALL, Asker, PATIENCE, Question, VIP4, VIP6, Wire};
 use crate::{BLUE, GREEN, VIPS, leases, ms, open, possible, renew};
 
 /// One tick of the slowest kernel (HZ=100): an element lapses at a tick.
 const TICK: std::time::Duration = ms(10);
 
-fn answered(asker: &mut Asker, questions: &[Question]) -> Vec<(Question, bool)> {
+/// Asks for a moment, and until what shall be answered is. What shall not be is not, all the time.
+#[track_caller]
+fn assert_answers(asker: &mut Asker, expected: &[(Question, bool)], when: &str) {
+    let questions: Vec<_> = expected.iter().map(|(question, _)| *question).collect();
+    let wanted: Vec<_> = expected.iter().filter(|(_, answers)| *answers).map(|(question, _)| *question).collect();
     asker.forget();
-    asker.ask(questions, ms(5), Instant::now() + ms(100));
-    questions.iter().map(|&question| (question, asker.counts(question).1 > 0)).collect()
+    asker.ask_for(&wanted, &questions, ms(5), Instant::now() + ms(100));
+    let answered: Vec<_> = questions.iter().map(|&question| (question, asker.counts(question).1 > 0)).collect();
+    assert_eq!(answered, expected, "{when}");
 }
 
-fn all(answers: bool) -> Vec<(Question, bool)> {
-    ALL.iter().map(|&question| (question, answers)).collect()
+const fn each(answers: [bool; 4]) -> [(Question, bool); 4] {
+    [(ALL[0], answers[0]), (ALL[1], answers[1]), (ALL[2], answers[2]), (ALL[3], answers[3])]
+}
+
+const fn all(answers: bool) -> [(Question, bool); 4] {
+    each([answers; 4])
 }
 
 #[test]
@@ -29,16 +38,16 @@ fn a_guarded_address_answers_nothing_until_it_is_renewed() {
     }
     let wire = Wire::new();
     let (mut asker, mut switch) = (wire.asker(), open(&wire.holder, "vipd"));
-    assert_eq!(answered(&mut asker, &ALL), all(true), "without a guard it answers");
+    assert_answers(&mut asker, &all(true), "without a guard it answers");
 
     switch.guard(BLUE, &VIPS).unwrap();
-    assert_eq!(answered(&mut asker, &ALL), all(false), "guarded, not live");
+    assert_answers(&mut asker, &all(false), "guarded, not live");
     renew(&mut switch, &[BLUE], ms(60_000));
-    assert_eq!(answered(&mut asker, &ALL), all(true), "live");
+    assert_answers(&mut asker, &all(true), "live");
     switch.silence(&[BLUE]).unwrap();
-    assert_eq!(answered(&mut asker, &ALL), all(false), "silenced long before its term");
+    assert_answers(&mut asker, &all(false), "silenced long before its term");
     switch.retire(&VIPS).unwrap();
-    assert_eq!(answered(&mut asker, &ALL), all(true), "no longer guarded");
+    assert_answers(&mut asker, &all(true), "no longer guarded");
 }
 
 #[test]
@@ -50,19 +59,32 @@ fn answers_end_with_the_term() {
     let (mut asker, mut switch) = (wire.asker(), open(&wire.holder, "vipd"));
     switch.guard(BLUE, &VIPS).unwrap();
     for timeout in [ms(60), ms(300), ms(450)] {
-        asker.forget();
-        let before = Instant::now();
-        let renewed = renew(&mut switch, &[BLUE], timeout);
-        asker.ask(&ALL, ms(2), Instant::now() + timeout + ms(400));
-        for question in ALL {
-            let last = asker.last_answered(question).unwrap_or(before);
-            println!("{timeout:?} {question:?}: last answer to a question {:?} after the renewal", last - renewed);
-            assert!(
-                last <= renewed + timeout + TICK,
-                "{question:?} was answered {:?} after the renewal",
-                last - before
-            );
-            assert!(last + ms(150) >= before + timeout, "{question:?} fell silent early, after {:?}", last - before);
+        let deadline = Instant::now() + ms(30_000);
+        loop {
+            asker.forget();
+            let before = Instant::now();
+            let renewed = renew(&mut switch, &[BLUE], timeout);
+            asker.ask(&ALL, ms(2), Instant::now() + timeout + ms(400));
+            let mut early = Vec::new();
+            for question in ALL {
+                let last = asker.last_answered(question).unwrap_or(before);
+                println!("{timeout:?} {question:?}: last answer to a question {:?} after the renewal", last - renewed);
+                assert!(
+                    last <= renewed + timeout + TICK,
+                    "{question:?} was answered {:?} after the renewal",
+                    last - before
+                );
+                if last + ms(150) < before + timeout {
+                    early.push((question, last - before));
+                }
+            }
+            if early.is_empty() {
+                break;
+            }
+            // Who does not ask in time, or is not heard, cannot tell.
+            let held_up = asker.held_up(before);
+            let may_be_our_doing = held_up > ms(50) && Instant::now() < deadline;
+            assert!(may_be_our_doing, "fell silent early: {early:?}; the asker was held up for {held_up:?}");
         }
     }
 }
@@ -78,7 +100,7 @@ fn nobody_but_vipd_hears_the_difference() {
     switch.guard(BLUE, &VIPS).unwrap();
     // The holder's own addresses, and another virtual IP that is not leased.
     for other in ["198.18.5.1", "198.18.5.201"] {
-        wire.asker.run("arping", &["-c", "1", "-w", "2", "-I", "ask0", other]);
+        wire.asker.run("arping", &["-c", "1", "-w", "5", "-I", "ask0", other]);
     }
 }
 
@@ -89,18 +111,19 @@ fn a_lapsed_address_is_silent_on_its_own_host_too() {
     }
     let wire = Wire::new();
     let mut switch = open(&wire.holder, "vipd");
-    let connects = |address: IpAddr| {
-        wire.holder.inside(|| {
-            let listener = std::net::TcpListener::bind((address, 0)).unwrap();
-            std::net::TcpStream::connect_timeout(&listener.local_addr().unwrap(), ms(100)).is_ok()
+    let connect = |patience| {
+        [IpAddr::V4(VIP4), IpAddr::V6(VIP6)].map(|address| {
+            wire.holder.inside(|| {
+                let listener = std::net::TcpListener::bind((address, 0)).unwrap();
+                std::net::TcpStream::connect_timeout(&listener.local_addr().unwrap(), patience).is_ok()
+            })
         })
     };
-    let (v4, v6) = (IpAddr::V4(VIP4), IpAddr::V6(VIP6));
-    assert_eq!((connects(v4), connects(v6)), (true, true));
+    assert_eq!(connect(PATIENCE), [true, true]);
     switch.guard(BLUE, &VIPS).unwrap();
-    assert_eq!((connects(v4), connects(v6)), (false, false));
+    assert_eq!(connect(ms(100)), [false, false]);
     renew(&mut switch, &[BLUE], ms(60_000));
-    assert_eq!((connects(v4), connects(v6)), (true, true));
+    assert_eq!(connect(PATIENCE), [true, true]);
 }
 
 #[test]
@@ -114,15 +137,15 @@ fn with_accept_mode_false_only_the_neighbours_questions_are_answered_and_only_wh
         [(Question::Arp, true), (Question::Echo4, false), (Question::Solicitation, true), (Question::Echo6, false)];
     switch.admit(BLUE, Admission::Discovery).unwrap();
     switch.guard(BLUE, &VIPS).unwrap();
-    assert_eq!(answered(&mut asker, &ALL), all(false), "not live");
+    assert_answers(&mut asker, &all(false), "not live");
     renew(&mut switch, &[BLUE], ms(60_000));
-    assert_eq!(answered(&mut asker, &ALL), found_but_not_reached);
+    assert_answers(&mut asker, &found_but_not_reached, "live");
     switch.admit(BLUE, Admission::All).unwrap();
-    assert_eq!(answered(&mut asker, &ALL), all(true), "changed while live");
+    assert_answers(&mut asker, &all(true), "changed while live");
     switch.admit(BLUE, Admission::Discovery).unwrap();
-    assert_eq!(answered(&mut asker, &ALL), found_but_not_reached, "and back");
+    assert_answers(&mut asker, &found_but_not_reached, "and back");
     switch.silence(&[BLUE]).unwrap();
-    assert_eq!(answered(&mut asker, &ALL), all(false), "silenced");
+    assert_answers(&mut asker, &all(false), "silenced");
 }
 
 /// A port that a container publishes never gets to the input hook: its destination is another by then.
@@ -138,15 +161,15 @@ fn a_published_port_is_silent_too() {
     );
     let mut switch = open(&wire.holder, "vipd");
     let _service = wire.holder.inside(|| std::net::TcpListener::bind("198.18.5.1:8080").unwrap());
-    let connects = || {
+    let connects = |patience| {
         let to = std::net::SocketAddr::from((VIP4, 80));
-        wire.asker.inside(|| std::net::TcpStream::connect_timeout(&to, ms(500)).is_ok())
+        wire.asker.inside(|| std::net::TcpStream::connect_timeout(&to, patience).is_ok())
     };
-    assert!(connects());
+    assert!(connects(PATIENCE));
     switch.guard(BLUE, &VIPS).unwrap();
-    assert!(!connects());
+    assert!(!connects(ms(500)));
     renew(&mut switch, &[BLUE], ms(60_000));
-    assert!(connects());
+    assert!(connects(PATIENCE));
 }
 
 #[test]
@@ -166,16 +189,19 @@ fn a_link_local_address_is_leased_on_each_interface_by_itself() {
     }
     let mut askers: Vec<_> =
         ["ask0", "ask1"].iter().map(|dev| asker.inside(|| Asker::open(dev)).for_target(vip)).collect();
-    let mut both =
-        || -> Vec<bool> { askers.iter_mut().map(|asker| answered(asker, &[Question::Solicitation])[0].1).collect() };
+    let mut assert_both = |expected: [bool; 2], when: &str| {
+        for (asker, answers) in askers.iter_mut().zip(expected) {
+            assert_answers(asker, &[(Question::Solicitation, answers)], when);
+        }
+    };
     let leased: Vec<_> = links.iter().map(|&link| Leased::new(vip.into(), link)).collect();
-    assert_eq!(both(), [true, true]);
+    assert_both([true, true], "without a guard");
     let mut switch = open(&holder, "vipd");
     switch.guard(BLUE, &leased[..1]).unwrap();
     switch.guard(GREEN, &leased[1..]).unwrap();
-    assert_eq!(both(), [false, false]);
+    assert_both([false, false], "guarded");
     renew(&mut switch, &[GREEN], ms(60_000));
-    assert_eq!(both(), [false, true]);
+    assert_both([false, true], "one is live");
     let listed: Vec<_> = switch.list().unwrap().iter().map(|one| (one.address, one.remaining.is_some())).collect();
     assert_eq!(listed, [(leased[0], false), (leased[1], true)]);
 }
@@ -207,6 +233,7 @@ fn a_renewal_interrupts_nothing() {
                 renewals
             });
             asker.ask(&ALL, std::time::Duration::from_micros(500), end);
+            asker.catch_up();
             renewer.join().unwrap()
         });
         for question in ALL {
@@ -215,8 +242,10 @@ fn a_renewal_interrupts_nothing() {
             println!(
                 "{refresh:?}, {renewals} renewals, {question:?}: {answers} of {asked}, longest silence {silence:?}"
             );
-            // Neighbour questions are answered at a limited rate or queued by the kernel for a moment; packets are not.
-            assert_eq!(answers, asked, "{refresh:?} {question:?}");
+            assert!(asked > 100, "{refresh:?} {question:?} was not asked often enough");
+            // A packet that is judged at the very instant of a replacement may be lost.
+            let lost = if refresh == Refresh::Replace { 2 } else { 0 };
+            assert!(answers + lost >= asked, "{refresh:?} {question:?}: {answers} of {asked}");
         }
     }
 }
@@ -234,8 +263,7 @@ fn a_lease_whose_term_is_over_is_not_renewed() {
     late[1].term.until = Instant::now();
     let renewal = switch.renew(&late, Instant::now).unwrap();
     assert_eq!((renewal.renewed, renewal.too_late), (1, 1));
-    let answers: Vec<_> = answered(&mut asker, &ALL).into_iter().map(|(_, answers)| answers).collect();
-    assert_eq!(answers, [true, true, false, false], "the IPv4 address only");
+    assert_answers(&mut asker, &each([true, true, false, false]), "the IPv4 address only");
 }
 
 #[test]
@@ -248,12 +276,10 @@ fn an_address_can_change_over_to_another_lease() {
     switch.guard(BLUE, &VIPS).unwrap();
     renew(&mut switch, &[BLUE], ms(60_000));
     switch.guard(GREEN, &VIPS[1..]).unwrap();
-    let answers: Vec<_> = answered(&mut asker, &ALL).into_iter().map(|(_, answers)| answers).collect();
-    assert_eq!(answers, [true, true, false, false], "the other lease does not run");
+    assert_answers(&mut asker, &each([true, true, false, false]), "the other lease does not run");
     renew(&mut switch, &[GREEN], ms(60_000));
     switch.silence(&[BLUE]).unwrap();
-    let answers: Vec<_> = answered(&mut asker, &ALL).into_iter().map(|(_, answers)| answers).collect();
-    assert_eq!(answers, [false, false, true, true]);
+    assert_answers(&mut asker, &each([false, false, true, true]), "the other lease runs, the first does not");
     let listed: Vec<_> = switch.list().unwrap().iter().map(|one| (one.address, one.lease)).collect();
     assert_eq!(listed, [(VIPS[0], Some(BLUE)), (VIPS[1], Some(GREEN))]);
 }
@@ -276,5 +302,5 @@ fn a_renewal_that_was_held_up_silences_its_addresses() {
     let clock = || start + std::time::Duration::from_secs(6 * readings.replace(readings.get() + 1));
     let error = switch.renew(&timed, clock).unwrap_err();
     assert_eq!(error.to_string(), "a renewal was held up for 6000 ms, so its addresses were silenced");
-    assert_eq!(answered(&mut asker, &ALL), all(false));
+    assert_answers(&mut asker, &all(false), "silenced");
 }

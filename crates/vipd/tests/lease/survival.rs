@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use vipd::lease::{DeadMan, LeaseId, Leased, Refresh, Renewal, Support};
 
-use crate::wire::{VIP4, VIP6, Wire};
+use crate::wire::{PATIENCE, VIP4, VIP6, Wire};
 use crate::{BLUE, GREEN, VIPS, leases, ms, open, possible, renew};
 
 /// An established connection, and how long an echo takes on it.
@@ -21,7 +21,7 @@ impl Conversation {
     fn begin(wire: &Wire, address: IpAddr) -> Self {
         let listener = wire.holder.inside(|| TcpListener::bind((address, 0)).unwrap());
         let to = listener.local_addr().unwrap();
-        let near = wire.asker.inside(|| TcpStream::connect_timeout(&to, ms(2000)).unwrap());
+        let near = wire.asker.inside(|| TcpStream::connect_timeout(&to, PATIENCE).unwrap());
         let (far, _) = listener.accept().unwrap();
         for end in [&near, &far] {
             end.set_nodelay(true).unwrap();
@@ -75,11 +75,11 @@ fn a_connection_survives_renewals_and_a_lapse() {
         let wire = Wire::new();
         let mut switch = open(&wire.holder, "vipd");
         switch.guard(BLUE, &VIPS).unwrap();
-        renew(&mut switch, &[BLUE], ms(2000));
+        renew(&mut switch, &[BLUE], ms(20_000));
         let mut conversation = Conversation::begin(&wire, address);
         for _ in 0..20 {
-            renew(&mut switch, &[BLUE], ms(2000));
-            assert!(conversation.echo(ms(1500)).is_some(), "{address}: no echo during renewals");
+            renew(&mut switch, &[BLUE], ms(20_000));
+            assert!(conversation.echo(PATIENCE).is_some(), "{address}: no echo during renewals");
         }
         let lapses = renew(&mut switch, &[BLUE], ms(100)) + ms(100);
         std::thread::sleep(lapses.saturating_duration_since(Instant::now()) + ms(20));
@@ -87,7 +87,7 @@ fn a_connection_survives_renewals_and_a_lapse() {
         let renewed = renew(&mut switch, &[BLUE], ms(20_000));
         assert!(conversation.catch_up(ms(10_000)), "{address}: the connection did not survive the lapse");
         println!("{address}: the connection caught up {:?} after the renewal", renewed.elapsed());
-        assert!(conversation.echo(ms(1000)).is_some());
+        assert!(conversation.echo(PATIENCE).is_some());
     }
 }
 
@@ -124,7 +124,7 @@ fn a_renewal_costs_the_same_with_thousands_of_addresses() {
         switch.limit_to(Support { refresh, ..found });
         let (many, few) = (median(&mut switch, &[BLUE]), median(&mut switch, &[GREEN]));
         println!("median renewal, {refresh:?}: 4,001 addresses {many:?}, 2 addresses {few:?}");
-        assert!(many < ms(5), "too slow for adverts of 10 ms: {many:?}");
+        assert!(many <= few * 20 + ms(1), "it grows with the number of addresses: {many:?}, {few:?}");
     }
     let instances: Vec<_> = (1001..=1255).filter_map(NonZeroU32::new).map(LeaseId).collect();
     for (lease, number) in instances.iter().zip(1..=255) {

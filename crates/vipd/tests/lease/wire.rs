@@ -20,6 +20,9 @@ pub(crate) const ASKER6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 pub(crate) const SOLICITOR6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 3);
 pub(crate) const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x200);
 
+/// What a busy machine may take for an answer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
 const HOLDER_MAC: MacAddr = MacAddr(2, 0, 0, 0, 5, 1);
 const ASKER_MAC: MacAddr = MacAddr(2, 0, 0, 0, 5, 2);
 
@@ -99,7 +102,13 @@ impl Asker {
 
     /// Asks all `questions` again and again, about every `gap`, until `end`.
     pub(crate) fn ask(&mut self, questions: &[Question], gap: Duration, end: Instant) {
-        while Instant::now() < end {
+        self.ask_for(&[], questions, gap, end);
+    }
+
+    /// The same, and for up to 5 s more until there is an answer to each that is `wanted`: it may be held up.
+    pub(crate) fn ask_for(&mut self, wanted: &[Question], questions: &[Question], gap: Duration, end: Instant) {
+        let deadline = end + PATIENCE;
+        loop {
             let round = Instant::now();
             self.next += 1;
             for &question in questions {
@@ -110,6 +119,10 @@ impl Asker {
             while Instant::now() < round + gap {
                 self.read();
             }
+            let now = Instant::now();
+            if now >= deadline || now >= end && wanted.iter().all(|&question| self.counts(question).1 > 0) {
+                break;
+            }
         }
         // What is still on its way: there is no more when none came although it was waited for.
         let patience = Instant::now() + Duration::from_millis(20);
@@ -119,6 +132,23 @@ impl Asker {
                 break;
             }
         }
+    }
+
+    /// Waits until all that was asked has been answered, for at most 5 s.
+    pub(crate) fn catch_up(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.answered.len() < self.asked.len() && Instant::now() < deadline {
+            self.read();
+        }
+    }
+
+    /// The longest that we or the wire were held up since `begin`: from one question to the next, or to its answer.
+    pub(crate) fn held_up(&self, begin: Instant) -> Duration {
+        let mut asked: Vec<_> = self.asked.values().copied().chain([begin]).collect();
+        asked.sort();
+        let gaps = asked.windows(2).map(|two| two[1] - two[0]);
+        let waits = self.answered.iter().map(|(key, at)| *at - self.asked[key]);
+        gaps.chain(waits).max().unwrap_or_default()
     }
 
     /// The questions of that kind that were asked and that were answered.
