@@ -39,6 +39,11 @@ fn unassign_all_takes_what_vipd_placed_and_nothing_else() {
 fn secondaries_and_routes_survive_the_removal_of_a_vip_that_was_primary() {
     let Some(world) = World::new(1) else { return };
     let host = &world.hosts[0];
+    // Whatever new namespaces inherit here.
+    for link in ["all", "eth0"] {
+        let path = format!("/proc/sys/net/ipv4/conf/{link}/promote_secondaries");
+        host.namespace.enter(move || std::fs::write(path, "0").unwrap()).join().unwrap();
+    }
     // The VIP came first, so the host's own address hangs on it, and this kernel would remove both.
     host.namespace.ip("address del 198.18.5.10/24 dev eth0\n");
     assert_eq!(host.vipd("assign 198.18.5.200/24 --dev eth0 --no-probe").code, Some(0));
