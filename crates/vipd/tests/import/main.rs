@@ -87,9 +87,10 @@ fn whatever_contradicts_itself_is_accounted_for() {
 /// Everything that keepalived ships as an example.
 #[test]
 fn every_sample_of_keepalived_is_carried_over_or_listed_line_by_line() {
-    if !Path::new(SAMPLES).is_dir() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "{SAMPLES} is missing: install keepalived");
-        eprintln!("SKIPPED: {SAMPLES} is missing; install keepalived to run this test");
+    // dpkg may have left them out, and their directory not.
+    if !Path::new(SAMPLES).join("keepalived.conf.vrrp").is_file() {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "{SAMPLES} is missing: testenv/setup test");
+        eprintln!("SKIPPED: {SAMPLES} is missing; `testenv/setup test` installs keepalived with them");
         return;
     }
     let mut instances = BTreeMap::new();
