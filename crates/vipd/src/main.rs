@@ -52,6 +52,8 @@ fn log(verb: &Verb) {
     }
     let usual = if matches!(verb, Verb::Run(_)) { LevelFilter::INFO } else { LevelFilter::WARN };
     let log = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    // It would say on stderr that stderr cannot be written, and panic over that.
+    let log = log.log_internal_errors(false);
     match EnvFilter::try_from_env("VIPD_LOG") {
         Ok(filter) => log.with_env_filter(filter).init(),
         // Nothing to be parsed: an announcement does not wait for its log.

@@ -31,5 +31,7 @@ mod surroundings;
 mod sync_group;
 #[path = "daemon/unheard.rs"]
 mod unheard;
+#[path = "daemon/unlogged.rs"]
+mod unlogged;
 #[path = "daemon/virtual_mac.rs"]
 mod virtual_mac;
