@@ -18,6 +18,9 @@ pub struct VipStatus {
     /// The instances of the daemon that runs on this host; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instances: Option<Vec<InstanceStatus>>,
+    /// Why the instances are not known although a daemon is there: it hangs, or does not answer this user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daemon_error: Option<String>,
 }
 
 impl VipStatus {
@@ -86,6 +89,14 @@ pub struct HeldAddress {
     /// Milliseconds until the kernel removes it unless it is renewed; absent if it stays until removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_remaining_ms: Option<u64>,
+    /// Whether nobody hears it: a daemon guards it, alive or dead, and its lease does not run. Seen with `CAP_NET_ADMIN` only.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub silent: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// The answer of `vipd assign|unassign --json`: one object, also when the verb refused or failed.

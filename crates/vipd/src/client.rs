@@ -148,6 +148,12 @@ impl Client {
         }
     }
 
+    /// What an end means to whoever follows.
+    #[must_use]
+    pub fn cut_off(self) -> ClientError {
+        ClientError::Broken { path: self.path, source: io::ErrorKind::UnexpectedEof.into() }
+    }
+
     /// The one answer to a question that has one.
     ///
     /// # Errors
@@ -155,7 +161,7 @@ impl Client {
     pub fn only(mut self) -> Result<Answer, ClientError> {
         let kind = match self.receive_until(Some(clock::now() + PATIENCE))? {
             Next::Answer(answer) => return Ok(answer),
-            Next::End => io::ErrorKind::UnexpectedEof,
+            Next::End => return Err(self.cut_off()),
             Next::Nothing => io::ErrorKind::TimedOut,
         };
         Err(ClientError::Broken { path: self.path, source: kind.into() })

@@ -29,6 +29,7 @@ pub mod import;
 pub mod interrupt;
 pub mod kernel;
 pub mod lease;
+pub mod patient;
 pub mod preflight;
 pub mod probe;
 pub mod raw;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anstream::AutoStream;
 use bc_model::exit::Exit;
 use bc_model::vip::VipReport;
 use tracing_subscriber::EnvFilter;
@@ -15,6 +16,7 @@ use vipd::daemon::privilege::may_run_as;
 use vipd::daemon::protocol::{Answer, Request};
 use vipd::error::Error;
 use vipd::lease::{DeadMan, TableName};
+use vipd::patient::Patient;
 use vipd::render;
 use vipd::verbs::assign::{self, assign};
 use vipd::verbs::beside::{self, Daemon};
@@ -24,6 +26,9 @@ use vipd::verbs::run;
 use vipd::verbs::status::status;
 use vipd::verbs::unassign::{self, Which, unassign};
 use vipd::verbs::watch::{Form, WatchError, watch};
+
+type Stdout = AutoStream<io::Stdout>;
+type Stderr = AutoStream<io::Stderr>;
 
 fn main() -> ExitCode {
     let cli = Cli::of_process();
@@ -127,10 +132,13 @@ fn run_status(args: StatusArgs) -> Exit {
     }
     match status(&args.addresses) {
         Ok(mut status) => {
-            status.instances = beside::instances(&args.daemon.socket).unwrap_or_else(|error| {
-                complain(&error, error.hint());
-                None
-            });
+            match beside::instances(&args.daemon.socket) {
+                Ok(instances) => status.instances = instances,
+                Err(error) => {
+                    complain(&error, error.hint());
+                    status.daemon_error = Some(error.to_string());
+                }
+            }
             let printed = render::status(&status, args.json, &mut anstream::stdout(), &mut anstream::stderr());
             exit(Exit::Done, printed)
         }
@@ -145,21 +153,21 @@ fn run_status(args: StatusArgs) -> Exit {
 fn run_check(args: &CheckArgs) -> Exit {
     let exists = |interface: &str| nix::net::if_::if_nametoindex(interface).is_ok();
     let switch = || DeadMan::probe(&TableName::default());
-    printed(check(&args.file, args.json, exists, switch, may_run_as, &mut anstream::stdout(), &mut anstream::stderr()))
+    printed(|out, err| check(&args.file, args.json, exists, switch, may_run_as, out, err))
 }
 
 fn run_import(args: ImportArgs) -> Exit {
     let config_id = args.config_id.unwrap_or_else(default_config_id);
-    printed(import(&args.file, &config_id, &mut anstream::stdout(), &mut anstream::stderr()))
+    printed(|out, err| import(&args.file, &config_id, out, err))
 }
 
-/// The exit code of a verb that has printed, or could not.
-fn printed(result: io::Result<Exit>) -> Exit {
-    let (code, printed) = match result {
-        Ok(code) => (code, Ok(())),
-        Err(error) => (Exit::Done, Err(error)),
-    };
-    exit(code, printed)
+/// The exit code of a verb, whether what it printed was read or not.
+fn printed(verb: impl FnOnce(&mut Patient<Stdout>, &mut Patient<Stderr>) -> io::Result<Exit>) -> Exit {
+    let (mut out, mut err) = (Patient::new(anstream::stdout()), Patient::new(anstream::stderr()));
+    match verb(&mut out, &mut err) {
+        Ok(code) => exit(code, out.result()),
+        Err(error) => exit(Exit::Done, Err(error)),
+    }
 }
 
 /// By itself, so that no other verb pays for its pages of stack.
@@ -194,7 +202,7 @@ fn run_events(args: EventsArgs) -> Exit {
                 return Ok(exit(Exit::Done, Err(error)));
             }
         }
-        Ok::<_, ClientError>(Exit::Done)
+        Err::<_, ClientError>(client.cut_off())
     };
     follow().unwrap_or_else(|error| {
         complain(&error, error.hint());
@@ -216,13 +224,21 @@ fn finish(mut report: VipReport, result: Result<(), Error>, json: bool) -> Exit 
     if let Err(error) = &result {
         render::fail(&mut report, error);
     }
-    exit(code, render::report(&report, json, &mut anstream::stdout(), &mut anstream::stderr()))
+    let changed = !report.dry_run && !report.changes.is_empty();
+    match exit(code, render::report(&report, json, &mut anstream::stdout(), &mut anstream::stderr())) {
+        // What was done stays done.
+        Exit::Failed if code == Exit::Done && changed => Exit::HalfWay,
+        told => told,
+    }
 }
 
 /// The exit code, unless it could not be told: a reader that has gone away (`vipd status | head -0`) is no error.
 fn exit(code: Exit, printed: io::Result<()>) -> Exit {
     match printed {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe && code == Exit::Done => Exit::Failed,
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe && code == Exit::Done => {
+            complain(&Error::Print(error), Some("vipd status shows what is there".to_owned()));
+            Exit::Failed
+        }
         _ => code,
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use bc_model::vip::{InstanceStatus, VipChange, VipOutcome, VipReport, VipStatus};
+use bc_model::vip::{HeldAddress, InstanceStatus, VipChange, VipOutcome, VipReport, VipStatus};
 
 use crate::daemon::protocol::Answer;
 use crate::error::Error;
@@ -91,11 +91,25 @@ pub fn status(status: &VipStatus, json: bool, out: &mut impl Write, err: &mut im
     if status.addresses.is_empty() {
         return writeln!(err, "no virtual IP on this host");
     }
-    status.addresses.iter().try_for_each(|held| {
+    for held in &status.addresses {
         let by = if held.placed_by_vipd { "vipd" } else { "other" };
         let lease = held.lease_remaining_ms.map(|ms| format!(" lease {ms} ms")).unwrap_or_default();
-        writeln!(out, "{} dev {} by {by}{lease}", held.address, held.interface)
-    })
+        let silent = if held.silent { ", silent: no vipd renews it" } else { "" };
+        writeln!(out, "{} dev {} by {by}{lease}{silent}", held.address, held.interface)?;
+    }
+    match status.addresses.iter().find(|held| held.silent) {
+        Some(held) if status.instances.is_none() => writeln!(err, "  hint: {}", how_to_mend(held)),
+        _ => Ok(()),
+    }
+}
+
+/// What to do about an address that a dead daemon left silent.
+pub(crate) fn how_to_mend(held: &HeldAddress) -> String {
+    if held.placed_by_vipd {
+        "vipd does not run: systemctl start vipd, or vipd unassign --all".to_owned()
+    } else {
+        format!("vipd assign {} --dev {} lets it be heard", held.address, held.interface)
+    }
 }
 
 fn instance(instance: &InstanceStatus, out: &mut impl Write) -> io::Result<()> {

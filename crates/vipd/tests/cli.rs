@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a program that cannot be started fails the test, with the place")]
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 /// Exit code and stderr of `vipd ARGUMENTS`.
 fn vipd(arguments: &str) -> (Option<i32>, String) {
@@ -59,4 +60,21 @@ fn an_interface_that_does_not_exist_is_told_with_those_that_do() {
     let (code, err) = vipd("assign 198.18.5.200/24 --dev no-such-if --dry-run");
     assert_eq!(code, Some(2), "{err}");
     assert!(err.starts_with("error: there is no interface no-such-if\n  hint: this host has lo"), "{err}");
+}
+
+#[test]
+fn a_check_says_what_it_found_also_when_nobody_reads_on() {
+    for json in [&["--json"][..], &[]] {
+        for out in ["/dev/full", "a pipe that nobody reads"] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_vipd"));
+            command.arg("check").args(json).arg("-").stdin(Stdio::piped()).stderr(Stdio::null());
+            match std::fs::File::options().write(true).open(out) {
+                Ok(full) => command.stdout(full),
+                Err(_) => command.stdout(std::io::pipe().unwrap().1),
+            };
+            let mut child = command.spawn().unwrap();
+            child.stdin.take().unwrap().write_all(b"[[instance]]\nnam = 1\n").unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(2), "{json:?} to {out}");
+        }
+    }
 }

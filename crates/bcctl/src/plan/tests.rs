@@ -379,6 +379,7 @@ fn a_vip_in_wrong_hands_is_refused() {
                     interface: "eth0".to_owned(),
                     placed_by_vipd: true,
                     lease_remaining_ms: None,
+                    silent: false,
                 });
             }
         }

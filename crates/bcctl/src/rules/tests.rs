@@ -298,7 +298,7 @@ const BROKEN: &[Broken] = &[
         |seen| {
             let gocd = seen.application("go1");
             (gocd.service.active, gocd.health) = (false, 0);
-            gocd.vip = Ok(VipStatus { schema: 1, addresses: Vec::new(), instances: None });
+            gocd.vip = Ok(VipStatus { schema: 1, addresses: Vec::new(), instances: None, daemon_error: None });
         },
         "BC504",
         "go1",
@@ -355,7 +355,10 @@ const BROKEN: &[Broken] = &[
     ),
     (
         "nobody holds the VIP",
-        |seen| seen.application("go1").vip = Ok(VipStatus { schema: 1, addresses: Vec::new(), instances: None }),
+        |seen| {
+            seen.application("go1").vip =
+                Ok(VipStatus { schema: 1, addresses: Vec::new(), instances: None, daemon_error: None })
+        },
         "BC605",
         "vip",
     ),

@@ -194,7 +194,8 @@ mod tests {
             discards: [("ttl".to_owned(), 3)].into(),
             notices: BTreeMap::new(),
         };
-        let status = VipStatus { schema: 1, addresses: Vec::new(), instances: Some(vec![instance]) };
+        let status =
+            VipStatus { schema: 1, addresses: Vec::new(), instances: Some(vec![instance]), daemon_error: None };
         let text = render(&status, &Counters { renewals: 7, ..Counters::default() });
         assert!(text.contains("# TYPE vipd_lease_renewals_total counter\nvipd_lease_renewals_total 7\n"), "{text}");
         assert!(text.contains("# TYPE vipd_active gauge\nvipd_active{instance=\"web\"} 1\n"), "{text}");

@@ -112,6 +112,15 @@ impl DeadMan {
         }
     }
 
+    /// Everything that a switch of that name guards, of whichever daemon it is; nothing if there is no such switch.
+    ///
+    /// # Errors
+    /// It is not to be seen, for instance without `CAP_NET_ADMIN`.
+    pub fn look(table: &TableName) -> Result<Vec<Guarded>, LeaseError> {
+        let mut kernel = Nfnetlink::open().map_err(|error| LeaseError::Unavailable(Missing::Nfnetlink(error)))?;
+        list(&mut kernel, &mut Batch::default(), table)
+    }
+
     /// Opens the switch in the network namespace of the calling thread. Changes nothing yet.
     ///
     /// What a dead daemon left guarded stays so, and silent, until [`DeadMan::sweep`].
@@ -321,36 +330,7 @@ impl DeadMan {
     /// # Errors
     /// What the kernel answered.
     pub fn list(&mut self) -> Result<Vec<Guarded>, LeaseError> {
-        let mut live: BTreeMap<u32, Option<Duration>> = BTreeMap::new();
-        let mut guarded: BTreeMap<Leased, u32> = BTreeMap::new();
-        for family in Family::ALL {
-            self.elements(family, ruleset::LIVE, |element| {
-                if let Ok(number) = element.key.try_into().map(u32::from_ne_bytes) {
-                    // The later of both families: until then something may be heard.
-                    let left = live.entry(number).or_default();
-                    *left = element.left.max(*left);
-                }
-            })?;
-            for &scope in family.scopes() {
-                self.elements(family, ruleset::guarded_name(scope), |element| {
-                    let lease = LeaseChain::from_name(element.chain).map(|LeaseChain(number)| number);
-                    guarded.extend(Leased::from_key(scope, element.key).zip(lease));
-                })?;
-            }
-        }
-        let of_lease = |(address, number)| {
-            let remaining = live.get(&number).copied().flatten();
-            Guarded { address, lease: NonZeroU32::new(number).map(LeaseId), remaining }
-        };
-        Ok(guarded.into_iter().map(of_lease).collect())
-    }
-
-    /// Hands each element of a set or a map to `each`, a disturbed list perhaps twice; none if it is not there.
-    fn elements(&mut self, family: Family, set: &str, each: impl FnMut(Element<'_>)) -> Result<(), LeaseError> {
-        match elements(&mut self.kernel, &mut self.batch, family, &self.table, set, each) {
-            Err(error) if error.is_discrepancy() => Ok(()),
-            result => result,
-        }
+        list(&mut self.kernel, &mut self.batch, &self.table)
     }
 
     /// Makes the tables anew, with all that must be guarded and nothing live.
@@ -445,6 +425,37 @@ impl DeadMan {
     }
 }
 
+fn list(kernel: &mut Nfnetlink, batch: &mut Batch, table: &TableName) -> Result<Vec<Guarded>, LeaseError> {
+    let mut live: BTreeMap<u32, Option<Duration>> = BTreeMap::new();
+    let mut guarded: BTreeMap<Leased, u32> = BTreeMap::new();
+    // What is not there has no elements.
+    let there = |result: Result<(), LeaseError>| match result {
+        Err(error) if error.is_discrepancy() => Ok(()),
+        result => result,
+    };
+    for family in Family::ALL {
+        there(elements(kernel, batch, family, table, ruleset::LIVE, |element| {
+            if let Ok(number) = element.key.try_into().map(u32::from_ne_bytes) {
+                // The later of both families: until then something may be heard.
+                let left = live.entry(number).or_default();
+                *left = element.left.max(*left);
+            }
+        }))?;
+        for &scope in family.scopes() {
+            there(elements(kernel, batch, family, table, ruleset::guarded_name(scope), |element| {
+                let lease = LeaseChain::from_name(element.chain).map(|LeaseChain(number)| number);
+                guarded.extend(Leased::from_key(scope, element.key).zip(lease));
+            }))?;
+        }
+    }
+    let of_lease = |(address, number)| {
+        let remaining = live.get(&number).copied().flatten();
+        Guarded { address, lease: NonZeroU32::new(number).map(LeaseId), remaining }
+    };
+    Ok(guarded.into_iter().map(of_lease).collect())
+}
+
+/// Hands each element of a set or a map to `each`, a disturbed list perhaps twice.
 fn elements(
     kernel: &mut Nfnetlink,
     batch: &mut Batch,

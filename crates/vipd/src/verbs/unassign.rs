@@ -14,8 +14,10 @@ use crate::kernel::bearer;
 use crate::kernel::capability::Capability;
 use crate::lease::DeadMan;
 use crate::preflight;
+use crate::render::how_to_mend;
 use crate::verbs::beside::Daemon;
 use crate::verbs::guard;
+use crate::verbs::status::select;
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -82,7 +84,7 @@ pub fn unassign(request: &Request, daemon: Option<&Daemon<'_>>, report: &mut Vip
             if dev.is_none() && !request.dry_run {
                 let observed = hands.observe()?;
                 clear_bearers(&observed);
-                guarded.into_iter().for_each(|switch| clear_guards(switch, &observed));
+                guarded.into_iter().for_each(|switch| clear_guards(switch, &observed, report));
             }
             Ok(())
         }
@@ -116,10 +118,18 @@ fn clear_bearers(observed: &Observed) {
 }
 
 /// Clears away what a dead daemon guards in vain, or the address would be silent wherever it is assigned next.
-fn clear_guards(mut switch: DeadMan, observed: &Observed) {
+fn clear_guards(mut switch: DeadMan, observed: &Observed, report: &mut VipReport) {
     let left: Vec<_> = observed.addresses.iter().map(|address| address.net.addr()).collect();
-    if let Err(error) = switch.sweep(&left) {
-        tracing::warn!(%error, "a dead daemon's guard could not be cleared away");
+    match switch.sweep(&left) {
+        Ok(kept) if kept.is_empty() => {}
+        Ok(_) => {
+            let silent = switch.list().map(|guarded| select(&[], observed, &guarded).addresses).unwrap_or_default();
+            report.warnings.extend(silent.iter().filter(|held| held.silent).map(|held| {
+                let (address, how) = (held.address, how_to_mend(held));
+                format!("{address} was not placed by vipd, and stays silent under a dead daemon's guard; {how}")
+            }));
+        }
+        Err(error) => tracing::warn!(%error, "a dead daemon's guard could not be cleared away"),
     }
 }
 

@@ -3,6 +3,8 @@
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::bed::process::Process;
 use super::bed::world::{Host, World, until};
 use super::instance::{Daemon, elected, managed, unhurried};
@@ -169,6 +171,89 @@ fn what_a_dead_daemon_left_silent_is_heard_again_when_it_is_assigned() {
     assert!(said.contains("warning: a vipd that has died left 198.18.5.200 silent"), "{said}");
     let ruleset = host.namespace.command("nft").args(["list", "ruleset"]).output().unwrap();
     assert!(String::from_utf8_lossy(&ruleset.stdout).contains("198.18.5.201"), "what was not assigned stays silent");
+}
+
+/// Nobody answers, and nothing but the guard says why.
+#[test]
+fn what_a_dead_daemon_left_silent_is_shown_with_what_to_do() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    killed(host);
+    let shown = |arguments: &str| {
+        let output = alone(host, arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    until("its lease has lapsed", || shown("status")[0].contains("ms, silent: no vipd renews it\n"));
+    let [_, hint] = shown("status");
+    assert_eq!(hint, "  hint: vipd does not run: systemctl start vipd, or vipd unassign --all\n");
+    // As after its lifetime.
+    host.namespace.ip("address del 198.18.5.200/24 dev eth0\naddress del 198.18.5.201/24 dev eth0\n");
+    host.namespace.ip("address add 198.18.5.200/24 dev eth0\n");
+    let how = "vipd assign 198.18.5.200/24 --dev eth0 lets it be heard";
+    let [status, hint] = shown("status");
+    assert_eq!(status, "198.18.5.200/24 dev eth0 by other, silent: no vipd renews it\n");
+    assert_eq!(hint, format!("  hint: {how}\n"));
+    let [_, said] = shown("unassign --all");
+    let warning = "warning: 198.18.5.200/24 was not placed by vipd, and stays silent under a dead daemon's guard";
+    assert!(said.contains(&format!("{warning}; {how}\n")), "{said}");
+    shown("assign 198.18.5.200/24 --dev eth0 --no-probe");
+    assert_eq!(shown("status 198.18.5.200"), ["198.18.5.200/24 dev eth0 by other\n", ""]);
+}
+
+#[test]
+fn a_status_tells_a_daemon_that_hangs_from_none() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    let daemon = Daemon::start(host, &managed(""));
+    let json = |output: Output| -> Value { serde_json::from_slice(&output.stdout).unwrap() };
+    assert_eq!(json(alone(host, "status --json")).get("daemon-error"), None);
+    let refused = json(as_nobody(host, &daemon, "status --json"));
+    let says = |status: &Value| status["daemon-error"].as_str().unwrap().to_owned();
+    assert!(says(&refused).contains("user 65534 may not control this vipd"), "{refused}");
+    daemon.process.freeze();
+    let frozen = json(daemon.vipd("status --json"));
+    assert!(says(&frozen).contains("timed out"), "{frozen}");
+}
+
+#[test]
+fn whoever_follows_is_told_when_that_ends() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    let mut daemon = Daemon::start(host, &managed(""));
+    std::thread::scope(|scope| {
+        let socket = daemon.file("vipd.sock");
+        let follow = scope.spawn(move || {
+            let mut command = host.namespace.command(env!("CARGO_BIN_EXE_vipd"));
+            command.args(["events", "--recent", "--socket"]).arg(socket).output().unwrap()
+        });
+        until("it follows", || {
+            let sockets = host.namespace.command("ss").args(["-xH", "state", "connected"]).output().unwrap();
+            String::from_utf8_lossy(&sockets.stdout).contains(daemon.file("vipd.sock").to_str().unwrap())
+        });
+        daemon.process.kill();
+        let output = follow.join().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: asking vipd at "), "{output:?}");
+    });
+}
+
+#[test]
+fn what_was_done_and_cannot_be_told_is_a_job_half_done() {
+    let Some(world) = World::new(1) else { return };
+    let host = &world.hosts[0];
+    let full = |verb: &str| {
+        let mut command = host.namespace.command(env!("CARGO_BIN_EXE_vipd"));
+        let out = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        command.args(verb.split(' ')).args(["--socket", "/nonexistent/vipd.sock"]).stdout(out).output().unwrap()
+    };
+    for (verb, code) in [("assign 198.18.5.200/24 --dev eth0 --no-probe", 4), ("status --json", 1)] {
+        let output = full(verb);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("error: cannot print: No space left on device"), "{said}");
+    }
+    assert!(host.has(VIP));
 }
 
 #[test]

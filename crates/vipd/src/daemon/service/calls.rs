@@ -84,7 +84,7 @@ impl Service {
             }
         };
         let instances = self.instances.values().map(one).collect();
-        VipStatus { instances: Some(instances), ..status::select(&[], &self.observed) }
+        VipStatus { instances: Some(instances), ..status::select(&[], &self.observed, &[]) }
     }
 }
 
