@@ -102,12 +102,24 @@ fn row<'a>(screen: &'a str, id: &str) -> &'a str {
     screen.lines().rev().find(names).unwrap_or("")
 }
 
-const SLOW: [&str; 3] = ["assign", "unassign", "pull"];
+/// `vipd assign`, `vipd unassign` and `standbyd pull` wait as long as the file `hold` is there.
+fn hold(site: &Site) {
+    for program in ["vipd", "standbyd"] {
+        let path = site.path("bin").join(program);
+        let text = fs::read_to_string(&path).expect("a script");
+        let wait = "case $1 in assign|unassign|pull) while [ -e \"$SITE/hold\" ]; do sleep 0.05; done;; esac";
+        fs::write(&path, text.replacen("#!/bin/sh\n", &format!("#!/bin/sh\n{wait}\n"), 1)).expect("a script");
+    }
+    // Longer than `vipd` may take here otherwise.
+    let inventory = fs::read_to_string(site.path("bc.toml")).expect("a file");
+    fs::write(site.path("bc.toml"), inventory.replace("vip = \"10s\"", "vip = \"120s\"")).expect("a file");
+    fs::write(site.path("hold"), "").expect("a file");
+}
 
 #[test]
 fn the_list_shows_all_steps_at_work_and_ctrl_c_stops_between_two() {
     let Some(site) = site() else { return };
-    site.hold(&SLOW);
+    hold(&site);
     fs::write(site.path("files/go1"), "second\n").expect("a file");
     let mut terminal = Terminal::start(&site, (100, 30), &["switchover", "--yes"]);
     terminal.wait("a group at work", |screen| {
@@ -129,7 +141,7 @@ fn the_list_shows_all_steps_at_work_and_ctrl_c_stops_between_two() {
     terminal.press_ctrl_c();
     terminal.wait("that it stops", |screen| screen.contains("stopping after what is running now; again: at once"));
     assert!(row(&terminal.screen(), "sync-config").contains(" s  …"), "the step goes on: {}", terminal.screen());
-    site.let_go();
+    fs::remove_file(site.path("hold")).expect("it is there");
     let (status, screen, transcript) = terminal.end();
     assert_eq!(status, Some(4), "{screen}");
     assert!(screen.contains("stopped before stop-postgresql: `bcctl resume` continues"), "{screen}");
@@ -142,7 +154,7 @@ fn the_list_shows_all_steps_at_work_and_ctrl_c_stops_between_two() {
     );
 
     // The rest on a small terminal, where the second Ctrl-C ends it in the middle of a step.
-    site.hold(&SLOW);
+    fs::write(site.path("hold"), "").expect("a file");
     let mut terminal = Terminal::start(&site, (44, 8), &["resume", "--yes"]);
     terminal.wait("the address on its way", |screen| row(screen, "assign-vip").contains(" s"));
     terminal.press_ctrl_c();
@@ -152,7 +164,7 @@ fn the_list_shows_all_steps_at_work_and_ctrl_c_stops_between_two() {
     let (status, screen, _) = terminal.end();
     assert_eq!(status, Some(4), "{screen}");
     assert!(site.serving().0.is_empty(), "nobody has the address yet");
-    site.let_go();
+    fs::remove_file(site.path("hold")).expect("it is there");
     let said = site.expect(0, &["resume", "--yes"]);
     assert!(!said.contains('\x1b'), "no terminal, no sequences: {said}");
     assert_eq!(site.serving(), (vec!["go2".to_owned()], vec!["go2".to_owned()]));

@@ -109,13 +109,11 @@ fn killed_in_the_middle_of_a_failover_or_failback_and_resumed_it_ends_the_same()
     site.unplug("pg1");
     site.unplug("go1");
 
-    site.hold(&["assign"]);
     site.kill_at("promote", &["failover", "--yes"]);
     let said = site.expect(3, &["failover", "--yes"]);
     assert!(said.contains("is not over") && said.contains("bcctl resume"), "{said}");
     let said = site.expect(3, &["abort", "--yes"]);
     assert!(said.contains("only forward"), "{said}");
-    site.let_go();
     site.expect(0, &["resume", "--yes"]);
     assert_eq!(site.serving(), (vec!["go2".to_owned()], vec!["go2".to_owned()]));
     assert_eq!((count(&site, "pg2").as_str(), timeline(&site, "pg2").as_str()), ("100", "00000002"));
@@ -123,18 +121,15 @@ fn killed_in_the_middle_of_a_failover_or_failback_and_resumed_it_ends_the_same()
 
     // One failback, killed again and again, and each time continued by somebody else, from the copies on the hosts alone.
     site.kill_at("rejoin-copy", &["failback", "--yes"]);
-    for step in ["rejoin-swap", "rejoin-start", "stop-gocd", "arm", "stop-postgresql", "promote", "start-gocd"] {
+    for step in
+        ["rejoin-swap", "rejoin-start", "stop-gocd", "arm", "stop-postgresql", "promote", "start-gocd", "follow"]
+    {
         site.another_operator();
         site.kill_at(step, &["resume", "--yes"]);
     }
-    // However late the last kill is, fence has not been told.
-    site.hold(&["raise"]);
-    site.another_operator();
-    site.kill_at("follow", &["resume", "--yes"]);
     site.another_operator();
     let said = site.expect(3, &["switchover", "--yes"]);
     assert!(said.contains("failback is not over"), "the hosts know of it: {said}");
-    site.let_go();
     site.another_operator();
     site.expect(0, &["resume", "--yes"]);
     assert_serving(&site, "go1", "pg1", "pg2");
@@ -145,9 +140,8 @@ fn killed_in_the_middle_of_a_failover_or_failback_and_resumed_it_ends_the_same()
     let report = site.expect(0, &["report"]);
     assert!(report.starts_with("# failback of test: done\n") && report.contains("| continued by |"), "{report}");
     assert!(site.expect(0, &["history"]).contains("-failback  done"));
-    // Nobody else can begin while one is at work: here it takes the address away.
-    site.hold(&["unassign"]);
-    let mut one = site.start_until("unassign-vip", &["switchover", "--yes"]);
+    // Nobody else can begin while one is at work: here it stops GoCD.
+    let mut one = site.hold_at("stop-gocd", &["switchover", "--yes"]);
     site.another_operator();
     let said = site.expect(3, &["switchover", "--yes"]);
     assert!(said.contains("another bcctl works on this site") && said.contains("since 20"), "{said}");

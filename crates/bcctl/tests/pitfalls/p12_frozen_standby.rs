@@ -11,8 +11,7 @@ fn p12_a_standby_that_lacks_the_end_is_not_promoted_and_the_old_primary_serves_a
     site.sql("pg1", "ALTER SYSTEM SET wal_sender_timeout = '1s'");
     site.sql("pg1", "SELECT pg_reload_conf()");
     std::fs::write(site.path("bc.toml"), site.patient_about_nothing()).expect("a file");
-    site.hold(&["unassign"]);
-    let mut bcctl = site.start_until("unassign-vip", &["switchover", "--yes"]);
+    let mut bcctl = site.hold_at("stop-postgresql", &["switchover", "--yes"]);
     // What receives stands still; the server answers as ever. It may just have been started anew: a second is soon over.
     let receiver = until("a walreceiver that stands still", || {
         let pid = site.sql("pg2", "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walreceiver'");

@@ -23,8 +23,15 @@ const VERSIONS: [&str; 5] = ["15", "16", "17", "18", "14"];
 /// How long anything may take that does come about: far longer than it does, on a machine that does other things.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
 
-/// The beginning of a stand-in that can be held.
-const HELD: &str = r#"held() { while grep -qsx "$1" "$SITE/hold"; do sleep 0.05; done; }"#;
+/// Stands in for `sh`, through which goes everything that bcctl does on a host: waits as long as a step is held that has begun.
+const SHELL: &str = r#"#!/bin/sh
+while [ -n "$BC_STATE" ] && read -r before step 2>/dev/null <"$SITE/held-step"; do
+    begun=$(cat "$BC_STATE"/test/*.jsonl 2>/dev/null | grep -c "\"event\":\"begin\",\"step\":\"$step\"")
+    [ "$begun" -gt "$before" ] || break
+    sleep 0.02
+done
+exec /bin/sh "$@"
+"#;
 
 /// The stand-ins; each gets `$SITE` and, through `ssh`, `$BC_HOST`.
 const PROGRAMS: [(&str, &str); 8] = [
@@ -63,7 +70,7 @@ nodes)
     echo "{\"schema\":2,\"nodes\":[$nodes]}"
     exit 0 ;;
 token)
-    [ "$node" = --json ] || { held raise; echo "$4" >"$SITE/fence.token"; }
+    [ "$node" = --json ] || echo "$4" >"$SITE/fence.token"
     [ ! -e "$SITE/fence.token" ] || IFS=/ read -r system timeline epoch id _ <"$SITE/fence.token"
     [ -z "$system" ] || token="\"pg\":{\"system-identifier\":\"$system\",\"timeline\":$timeline,\"epoch\":$epoch,\"id\":\"$id\",\"expires\":\"2999-01-01T00:00:00Z\"}"
     echo "{\"schema\":2,\"tokens\":{$token}}"
@@ -106,7 +113,6 @@ state=$(power "$plug" "$action")
     (
         "vipd",
         r#"
-[ ! -e "$SITE/hold" ] || held "$1"
 case $1 in
 assign) for file in "$SITE"/vip/*; do [ ! -e "$file" ] || [ "${file##*/}" = "$BC_HOST" ] || { echo "in use by ${file##*/}" >&2; exit 3; }; done
     [ -e "$SITE/vip/$BC_HOST" ] || echo "vip to $BC_HOST" >>"$SITE/effects"
@@ -122,7 +128,6 @@ esac
     (
         "standbyd",
         r#"
-[ ! -e "$SITE/hold" ] || held "$1"
 case $1 in
 pull) for peer in go1 go2; do [ $peer = "$BC_HOST" ] || cp "$SITE/files/$peer" "$SITE/files/$BC_HOST"; done ;;
 manifest) hash=$(sha256sum <"$SITE/files/$BC_HOST" | cut -d' ' -f1)
@@ -270,7 +275,7 @@ impl Site {
         }
         for (name, script) in PROGRAMS.into_iter().filter(|(name, _)| !(real_ssh && *name == "ssh")) {
             let path = site.path("bin").join(name);
-            fs::write(&path, format!("#!/bin/sh\n{HELD}\n{script}")).expect("a script");
+            fs::write(&path, format!("#!/bin/sh\n{script}")).expect("a script");
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
         }
         for host in ["pg1", "pg2", "go1", "go2"] {
@@ -597,13 +602,19 @@ impl Site {
         said
     }
 
-    /// Starts bcctl, and returns when a journal says that `step` has begun: once more than before, so that what an earlier operation,
-    /// or an earlier part of this one, has done is not mistaken for it.
+    /// Starts bcctl, and returns when it has begun `step` and can do nothing of it, until it is let go. What an earlier operation, or an
+    /// earlier part of this one, has begun does not count.
     #[expect(clippy::disallowed_methods, reason = "a test waits with a deadline")]
-    pub(crate) fn start_until(&self, step: &str, arguments: &[&str]) -> std::process::Child {
+    pub(crate) fn hold_at(&self, step: &str, arguments: &[&str]) -> std::process::Child {
+        let shell = self.path("bin/sh");
+        if !shell.exists() {
+            fs::write(&shell, SHELL).expect("a script");
+            fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).expect("mode");
+        }
         let begun = format!("\"event\":\"begin\",\"step\":\"{step}\"");
         let count = || self.journals().concat().matches(&begun).count();
         let before = count();
+        fs::write(self.path("held-step"), format!("{before} {step}\n")).expect("a file");
         let mut child =
             self.bcctl(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("bcctl starts");
         let deadline = std::time::Instant::now() + PATIENCE;
@@ -622,25 +633,24 @@ impl Site {
         panic!("{step} did not begin within {PATIENCE:?}: {:?}", self.journals().last());
     }
 
-    /// From here on `vipd VERB` and `standbyd VERB` on every host wait until they are let go, with `raise` also `fence token … --raise`:
-    /// an operation gets as far as that and no further, however late the test is. `vipd` may take as long as that.
-    pub(crate) fn hold(&self, verbs: &[&str]) {
-        let inventory = fs::read_to_string(self.path("bc.toml")).expect("a file");
-        fs::write(self.path("bc.toml"), inventory.replace("vip = \"10s\"", "vip = \"120s\"")).expect("a file");
-        fs::write(self.path("hold.new"), verbs.join("\n") + "\n").expect("a file");
-        fs::rename(self.path("hold.new"), self.path("hold")).expect("a file");
-    }
-
-    /// What was held goes on.
+    /// The step that is held goes on.
     pub(crate) fn let_go(&self) {
-        fs::remove_file(self.path("hold")).expect("something is held");
+        fs::remove_file(self.path("held-step")).expect("a step is held");
     }
 
-    /// Starts bcctl and kills it (SIGKILL) as soon as its journal says that `step` has begun.
+    /// Starts bcctl, and returns when it has begun `step` and goes on.
+    pub(crate) fn start_until(&self, step: &str, arguments: &[&str]) -> std::process::Child {
+        let child = self.hold_at(step, arguments);
+        self.let_go();
+        child
+    }
+
+    /// Starts bcctl and kills it (SIGKILL) where it has begun `step`. What it has asked of a host for that, the host does.
     pub(crate) fn kill_at(&self, step: &str, arguments: &[&str]) {
-        let mut child = self.start_until(step, arguments);
+        let mut child = self.hold_at(step, arguments);
         child.kill().expect("killed");
         child.wait().expect("reaped");
+        self.let_go();
     }
 
     /// The text of every journal, oldest first.
