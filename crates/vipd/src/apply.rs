@@ -1,6 +1,6 @@
 //! Carries out effects, one after the other, and looks afterwards whether they are true.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::IpAddr;
 
@@ -84,7 +84,7 @@ impl Hands {
         match effect {
             Effect::Add(vip) => self.add(vip).map(|()| 0),
             Effect::Announce(vip) => self.announce(vip, observed),
-            Effect::Remove(vip) => self.remove(vip).map(|()| 0),
+            Effect::Remove(vip) => self.remove(&[vip]).pop().unwrap_or(Ok(())).map(|()| 0),
             Effect::PromoteSecondaries { link, on, .. } => {
                 let done = self.netlink.promote_secondaries(*link, *on);
                 done.map(|()| 0).map_err(|source| Error::kernel(effect.to_string(), Capability::NetAdmin, source))
@@ -107,22 +107,42 @@ impl Hands {
         }
     }
 
-    fn remove(&mut self, vip: &Vip) -> Result<(), Error> {
-        let before = self.observe()?;
+    /// Removes `vips`, and looks once whether all of them are gone, and nothing else. One result for each, in order.
+    pub fn remove(&mut self, vips: &[&Vip]) -> Vec<Result<(), Error>> {
+        let before = match self.observe() {
+            Ok(before) => before,
+            Err(error) => return vec![Err(error)],
+        };
+        let mut results: Vec<_> = vips.iter().map(|vip| self.remove_one(vip)).collect();
+        let after = match self.addresses() {
+            Ok(after) => after,
+            Err(error) => return vec![Err(error)],
+        };
+        let gone = |address: &Address| after.get(address.link, address.net).is_none();
+        let named: BTreeSet<_> = vips.iter().map(|vip| (vip.link, vip.net)).collect();
+        for (vip, result) in vips.iter().zip(&mut results).filter(|(_, result)| result.is_ok()) {
+            if after.get(vip.link, vip.net).is_some() {
+                *result = Err(Error::NotVerified { what: format!("the kernel said that {vip} was removed") });
+                continue;
+            }
+            let hung_on_it =
+                before.addresses.get(vip.link, vip.net).into_iter().flat_map(|it| holder::secondaries(it, &before));
+            let lost = hung_on_it.filter(|address| gone(address) && !named.contains(&(address.link, address.net)));
+            let lost: Vec<_> = lost.map(|address| address.net).collect();
+            if !lost.is_empty() {
+                *result = Err(Error::LostSecondaries { removed: vip.net, lost });
+            }
+        }
+        results
+    }
+
+    fn remove_one(&mut self, vip: &Vip) -> Result<(), Error> {
         match self.netlink.remove(vip.net, vip.link) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => return Ok(()),
-            Err(source) => return Err(Error::kernel(format!("removing {vip}"), Capability::NetAdmin, source)),
+            Err(error) if error.kind() != ErrorKind::AddrNotAvailable => {
+                Err(Error::kernel(format!("removing {vip}"), Capability::NetAdmin, error))
+            }
+            Ok(()) | Err(_) => Ok(()),
         }
-        let after = self.addresses()?;
-        if after.get(vip.link, vip.net).is_some() {
-            return Err(Error::NotVerified { what: format!("the kernel said that {vip} was removed") });
-        }
-        let hung_on_it =
-            before.addresses.get(vip.link, vip.net).into_iter().flat_map(|it| holder::secondaries(it, &before));
-        let gone = |address: &&Address| after.get(vip.link, address.net).is_none();
-        let lost: Vec<_> = hung_on_it.filter(gone).map(|address| address.net).collect();
-        if lost.is_empty() { Ok(()) } else { Err(Error::LostSecondaries { removed: vip.net, lost }) }
     }
 
     fn announce(&mut self, vip: &Vip, observed: &Observed) -> Result<u32, Error> {

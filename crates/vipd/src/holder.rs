@@ -156,7 +156,8 @@ impl Holder {
 /// The secondary addresses that hang on `primary`: same interface, same subnet, same prefix length.
 pub fn secondaries<'a>(primary: &'a Address, observed: &'a Observed) -> impl Iterator<Item = &'a Address> {
     let has_any = primary.net.addr().is_ipv4() && !primary.secondary;
-    observed.addresses.in_subnet(primary.link, primary.net).filter(move |address| has_any && address.secondary)
+    let subnet = has_any.then(|| observed.addresses.in_subnet(primary.link, primary.net));
+    subnet.into_iter().flatten().filter(|address| address.secondary)
 }
 
 /// Whether the kernel would remove other addresses together with `address`.

@@ -47,6 +47,8 @@ pub enum Unready {
     Down,
     /// The cable is out.
     NoCarrier,
+    /// It is a port of a bridge, bond, team or switch, which takes what peers say to it.
+    Port,
     /// IPv6 is switched off there.
     Ipv6Disabled,
     /// It has no address to advertise from.
@@ -64,6 +66,7 @@ impl fmt::Display for Unready {
             Self::NotEthernet => f.write_str("the interface is not Ethernet"),
             Self::Down => f.write_str("the interface is down"),
             Self::NoCarrier => f.write_str("the interface has no carrier"),
+            Self::Port => f.write_str("the interface is a port of another, which takes what peers send; name that one"),
             Self::Ipv6Disabled => f.write_str("IPv6 is switched off on the interface"),
             Self::NoPrimary(Family::V4) => f.write_str("the interface has no IPv4 address of its own"),
             Self::NoPrimary(Family::V6) => f.write_str("the interface has no link-local IPv6 address of its own"),
@@ -85,6 +88,10 @@ pub fn find(instance: &Instance, observed: &Observed) -> Result<Place, Unready> 
     }
     if !link.carrier {
         return Err(Unready::NoCarrier);
+    }
+    // A managed address hears nobody, and is reached by way of the other.
+    if instance.vrrp().is_some() && link.port_of.is_some() {
+        return Err(Unready::Port);
     }
     if instance.family() == Family::V6 && link.disables_ipv6 {
         return Err(Unready::Ipv6Disabled);

@@ -122,8 +122,6 @@ impl Observed {
         match change {
             Change::Link(link) => match self.links.iter_mut().find(|known| known.index == link.index) {
                 Some(known) => {
-                    // A notification does not say whose port it is.
-                    let link = Link { port_of: known.port_of, ..link };
                     let differs = *known != link;
                     *known = link;
                     differs

@@ -106,7 +106,7 @@ fn change(payload: NetlinkPayload<RouteNetlinkMessage>) -> Option<Change> {
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message))
             if message.header.interface_family == AddressFamily::Unspec =>
         {
-            Some(Change::Link(netlink::link(&message, std::slice::from_ref(&message))))
+            Some(Change::Link(netlink::link(&message)))
         }
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(message))
             if message.header.interface_family == AddressFamily::Unspec =>

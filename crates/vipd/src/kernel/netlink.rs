@@ -10,8 +10,8 @@ use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
 };
 use netlink_packet_route::link::{
-    AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkLayerType,
-    LinkMessage, Prop,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoKind, InfoPortKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
+    LinkLayerType, LinkMessage, Prop,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use pnet::util::MacAddr;
@@ -58,7 +58,7 @@ impl Netlink {
         let messages: Vec<_> = list
             .filter_map(|entry| if let RouteNetlinkMessage::NewLink(message) = entry { Some(message) } else { None })
             .collect();
-        let links = messages.iter().map(|message| link(message, &messages)).collect();
+        let links = messages.iter().map(link).collect();
         Ok(Observed { links, addresses: self.addresses()? })
     }
 
@@ -78,7 +78,7 @@ impl Netlink {
         if message.attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::Controller(_))) {
             return Ok(None);
         }
-        let links = vec![link(&message, std::slice::from_ref(&message))];
+        let links = vec![link(&message)];
         Ok(Some(Observed { links, addresses: self.addresses_of(family)? }))
     }
 
@@ -187,7 +187,7 @@ pub(super) fn settings(of: &[(u16, u32)]) -> AfSpecUnspec {
     AfSpecUnspec::Inet(vec![AfSpecInet::Other(DefaultNla::new(IFLA_INET_CONF | NLA_F_NESTED, bytes))])
 }
 
-pub(super) fn link(message: &LinkMessage, all: &[LinkMessage]) -> Link {
+pub(super) fn link(message: &LinkMessage) -> Link {
     let flags = message.header.flags;
     let mut link = Link {
         index: message.header.index,
@@ -210,7 +210,7 @@ pub(super) fn link(message: &LinkMessage, all: &[LinkMessage]) -> Link {
             LinkAttribute::Address(octets) => {
                 link.mac = <[u8; 6]>::try_from(octets.as_slice()).ok().map(MacAddr::from);
             }
-            LinkAttribute::Controller(index) => link.port_of = Some(*index).filter(|&index| takes_frames(index, all)),
+            LinkAttribute::Controller(index) if gives_frames_away(message) => link.port_of = Some(*index),
             LinkAttribute::Link(below) if is_macvlan(message) => link.parent = Some(*below),
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()).filter(|alias| !alias.is_empty()),
             LinkAttribute::AfSpecUnspec(families) => {
@@ -223,24 +223,21 @@ pub(super) fn link(message: &LinkMessage, all: &[LinkMessage]) -> Link {
 }
 
 fn is_macvlan(message: &LinkMessage) -> bool {
-    let infos = message
-        .attributes
-        .iter()
-        .filter_map(|one| if let LinkAttribute::LinkInfo(info) = one { Some(info) } else { None });
-    infos.flatten().any(|info| matches!(info, LinkInfo::Kind(InfoKind::MacVlan)))
+    info(message).any(|info| matches!(info, LinkInfo::Kind(InfoKind::MacVlan)))
+}
+
+/// Whether it is the port of something that takes its frames: a bridge, bond, team or switch does, a VRF does not.
+fn gives_frames_away(message: &LinkMessage) -> bool {
+    info(message).any(|info| matches!(info, LinkInfo::PortKind(kind) if *kind != InfoPortKind::Vrf))
+}
+
+fn info(message: &LinkMessage) -> impl Iterator<Item = &LinkInfo> {
+    let infos = message.attributes.iter();
+    infos.filter_map(|one| if let LinkAttribute::LinkInfo(info) = one { Some(info) } else { None }).flatten()
 }
 
 fn alternative(property: &Prop) -> Option<String> {
     if let Prop::AltIfName(name) = property { Some(name.clone()) } else { None }
-}
-
-/// Whether the link with that number takes the frames of its ports (a bridge, bond or team does, a VRF does not).
-fn takes_frames(index: u32, all: &[LinkMessage]) -> bool {
-    let attributes = all.iter().filter(|message| message.header.index == index).flat_map(|message| &message.attributes);
-    attributes
-        .filter_map(|attribute| if let LinkAttribute::LinkInfo(info) = attribute { Some(info) } else { None })
-        .flatten()
-        .any(|info| matches!(info, LinkInfo::Kind(InfoKind::Bridge | InfoKind::Bond | InfoKind::Team)))
 }
 
 fn configuration(link: &mut Link, family: &AfSpecUnspec) {
@@ -295,4 +292,25 @@ pub(super) fn address(message: &AddressMessage) -> Option<Address> {
         duplicate: flags.contains(AddressFlags::Dadfailed),
         valid_for,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bridge_takes_the_frames_of_its_ports_and_a_vrf_does_not() {
+        for (kind, port_of) in [
+            (Some(InfoPortKind::Bridge), Some(3)),
+            (Some(InfoPortKind::Bond), Some(3)),
+            (Some(InfoPortKind::Other("openvswitch".to_owned())), Some(3)),
+            (Some(InfoPortKind::Vrf), None),
+            (None, None),
+        ] {
+            let mut message = LinkMessage::default();
+            let info = kind.clone().map(|kind| LinkAttribute::LinkInfo(vec![LinkInfo::PortKind(kind)]));
+            message.attributes.extend(info.into_iter().chain([LinkAttribute::Controller(3)]));
+            assert_eq!(link(&message).port_of, port_of, "{kind:?}");
+        }
+    }
 }

@@ -159,16 +159,23 @@ fn remove(
     let _interrupt = Interrupt::listen().map_err(kernel)?;
 
     let mut errors = Vec::new();
-    for effect in &effects {
-        match (hands.apply(effect, observed), effect) {
-            (Ok(_), Effect::Remove(vip)) => report.changes.push(change(vip, VipOutcome::Unassigned, &effects)),
-            (Ok(_), _) => {}
-            (Err(error), Effect::PromoteSecondaries { on: true, .. }) => {
-                errors.push(error);
+    let removed = |effect: &Effect| matches!(effect, Effect::Remove(_));
+    for some in effects.chunk_by(|one, next| removed(one) && removed(next)) {
+        if let [promotion @ Effect::PromoteSecondaries { on, .. }] = some {
+            errors.extend(hands.apply(promotion, observed).err());
+            if *on && !errors.is_empty() {
                 // Without this switch the removal that follows would take other addresses along.
                 break;
             }
-            (Err(error), _) => errors.push(error),
+            continue;
+        }
+        let gone = some.iter().filter_map(|effect| if let Effect::Remove(vip) = effect { Some(vip) } else { None });
+        let gone: Vec<_> = gone.collect();
+        for (vip, result) in gone.iter().zip(hands.remove(&gone)) {
+            match result {
+                Ok(()) => report.changes.push(change(vip, VipOutcome::Unassigned, &effects)),
+                Err(error) => errors.push(error),
+            }
         }
     }
     Ok(errors)

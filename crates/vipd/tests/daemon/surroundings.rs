@@ -25,6 +25,23 @@ fn an_interface_that_appears_later_is_waited_for() {
     assert!(!there.to_string().contains("198.18.5.200"), "{there}");
 }
 
+/// Whoever is deaf would be Active beside its peer.
+#[test]
+fn a_router_on_the_port_of_a_bridge_waits() {
+    let Some(world) = World::new(2) else { return };
+    let [host, peer] = &world.hosts[..] else { panic!("two") };
+    let mut daemon = Daemon::start(host, &elected(200, ""));
+    let mut other = Daemon::start(peer, &elected(100, ""));
+    daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
+    host.namespace.ip("link add bridge0 up type bridge\nlink set eth0 master bridge0\n");
+    let why = "the interface is a port of another, which takes what peers send; name that one";
+    daemon.until("it has stepped back", |daemon| daemon.instance().waiting.as_deref() == Some(why));
+    other.until("its peer has taken over", |other| other.instance().state == "Active");
+    assert!(!host.has("198.18.5.200"));
+    host.namespace.ip("link set eth0 nomaster\n");
+    daemon.until("it is Active again", |daemon| daemon.instance().state == "Active");
+}
+
 #[test]
 fn a_check_that_fails_moves_the_priority_or_takes_the_instance_out() {
     let Some(world) = World::new(1) else { return };
