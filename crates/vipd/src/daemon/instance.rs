@@ -93,6 +93,8 @@ pub struct Instance {
     announcer: Announcer,
     restores: Limiter,
     defence: Limiter,
+    /// The last claim that came too soon after another; it is answered for all of them.
+    owed: Option<Claim>,
     /// Who waits for what comes of a handover, and until when at most.
     handing: Option<(Ticket, Instant)>,
     /// When the last advertisement went out, since it has held.
@@ -151,6 +153,7 @@ impl Instance {
         Self {
             restores: Limiter::new(config.restore_limit as usize, Duration::from_secs(60)),
             defence: Limiter::new(1, DEFENCE),
+            owed: None,
             place: Err(Unready::Missing),
             moves: 0,
             faults: Vec::new(),
@@ -242,7 +245,8 @@ impl Instance {
         let deaf = self.deaf.as_ref().map(|deaf| deaf.again);
         let prolong = self.prolong.map(|(at, _)| at).filter(|_| self.work.is_empty());
         let handing = self.handing.map(|(_, until)| until);
-        [brain, work, deaf, prolong, handing, self.announcer.deadline()].into_iter().flatten().min()
+        let owed = self.owed.map(|_| self.defence.next().unwrap_or(now));
+        [brain, work, deaf, prolong, handing, owed, self.announcer.deadline()].into_iter().flatten().min()
     }
 
     /// Whether nothing is left to do after [`Input::Stop`].
@@ -408,7 +412,10 @@ impl Instance {
         if !ours || claim.manner == Manner::Probing || is_own(claim.mac, observed, self.virtual_mac()) {
             return;
         }
+        self.owed = None;
         if !self.defence.admit(now) {
+            // Nobody may be left to say it again, and the neighbours believe it.
+            self.owed = Some(claim);
             return;
         }
         out.push(Effect::Report(What::Conflict {
@@ -501,6 +508,9 @@ impl Instance {
                 // It still waits: as long as the answer is the same there is nothing to tell.
                 self.ask_again(observed, out);
             }
+        }
+        if let Some(claim) = self.owed.take_if(|_| self.defence.next().is_none_or(|at| at <= now)) {
+            self.meet(now, observed, claim, out);
         }
         self.do_work(out);
         self.prolong_some(now, out);

@@ -18,6 +18,13 @@ impl Limiter {
         Self { limit, window, happened: VecDeque::new() }
     }
 
+    /// When it may happen again; `None`: now, or never.
+    #[must_use]
+    pub fn next(&self) -> Option<Instant> {
+        let full = self.happened.len() >= self.limit;
+        self.happened.front().filter(|_| full).map(|&first| first + self.window)
+    }
+
     /// Whether it may happen `now`; if so it has happened.
     pub fn admit(&mut self, now: Instant) -> bool {
         while self.happened.front().is_some_and(|&first| first + self.window <= now) {
@@ -69,6 +76,7 @@ mod tests {
         let mut limiter = Limiter::new(2, Duration::from_secs(60));
         let admitted = [0, 30, 59, 60, 61, 90].map(|seconds| limiter.admit(at(seconds)));
         assert_eq!(admitted, [true, true, false, true, false, true]);
+        assert_eq!(limiter.next(), Some(at(120)));
         assert!(!Limiter::new(0, Duration::from_secs(60)).admit(start), "never is never");
     }
 

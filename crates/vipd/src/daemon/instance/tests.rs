@@ -336,6 +336,13 @@ fn another_hosts_claim_is_defended_against_once_a_second_or_given_in_to() {
         assert_eq!(first.contains(&Effect::Silence), gives_in);
         assert_eq!(world.feed(800, Input::Claim(claim("198.19.0.1", Manner::Announced))), []);
         assert_eq!(world.instance.holds(), !gives_in);
+        // What came too soon is made up for: it may have been the last word that the neighbours heard.
+        world.run_until(1700);
+        let again = world.run_until(1702);
+        let conflict = |(_, effect): &(u64, Effect)| matches!(effect, Effect::Report(What::Conflict { .. }));
+        assert_eq!(again.iter().any(conflict), !gives_in, "{again:?}");
+        assert_eq!(again.iter().any(|(_, effect)| matches!(effect, Effect::Announce(_))), !gives_in, "{again:?}");
+        assert!(!world.run_until(5000).iter().any(conflict), "once");
     }
 }
 
