@@ -41,7 +41,7 @@ pub(crate) fn free_udp_port() -> u16 {
 /// Waits until `met`, or panics with `what` and what `last` says.
 #[expect(clippy::disallowed_methods, reason = "tests wait for real processes, with a deadline")]
 pub(crate) fn wait_for(what: &str, met: impl Fn() -> bool, last: impl Fn() -> String) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !met() {
         assert!(Instant::now() < deadline, "gave up waiting until {what}: {}", last());
         std::thread::sleep(Duration::from_millis(20));
