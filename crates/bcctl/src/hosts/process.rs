@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_child_that_does_not_end_is_killed_with_its_children() {
-        let output = sh("echo before; sleep 600 & sleep 600", Duration::from_millis(200));
+        let output = sh("echo before; sleep 600 & sleep 600", Duration::from_secs(2));
         assert_eq!((output.end, output.stdout.as_str()), (Ended::TimedOut, "before\n"));
     }
 

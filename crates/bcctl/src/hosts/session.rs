@@ -374,7 +374,7 @@ mod tests {
     #[test]
     fn a_script_that_does_not_end_is_given_up_with_what_it_said() {
         let mut session = session();
-        let lost = session.work(&work(&["echo before; sleep 600"], &[]), Duration::from_millis(200));
+        let lost = session.work(&work(&["echo before; sleep 600"], &[]), Duration::from_secs(2));
         let Err(lost) = lost else { panic!("it ended") };
         assert_eq!((lost.outputs[0].end, lost.outputs[0].stdout.as_str()), (Ended::TimedOut, "before\n"));
     }

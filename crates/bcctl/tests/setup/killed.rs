@@ -118,8 +118,21 @@ impl Old {
 
     /// The old data is somewhere, once, as it was; in its own place as long as no verified copy is there.
     fn assert_untouched(&self, pair: &Pair, when: &str) {
-        let all = names(pair);
-        let holds: Vec<&String> = all.iter().filter(|name| pair.path(name).join("old-data").exists()).collect();
+        // What a bcctl that was killed has begun may still go on, and change a name while we look.
+        let look = || {
+            let all = names(pair);
+            let holds = all.iter().filter(|name| pair.path(name).join("old-data").exists()).cloned().collect();
+            (all, holds)
+        };
+        let (mut seen, mut again): ((Vec<String>, Vec<String>), _) = (look(), look());
+        for _ in 0..100 {
+            if seen == again {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            (seen, again) = (again, look());
+        }
+        let (all, holds) = again;
         let [name] = holds.as_slice() else { panic!("{when}: the old data is in {holds:?} of {all:?}") };
         let conf = fs::read_to_string(pair.path(name).join("postgresql.conf")).expect("a file");
         assert_eq!(conf, self.conf, "{when}: the configuration in {name}");
@@ -198,7 +211,8 @@ fn killed_after_every_step_one_after_the_other() {
     assert!(steps.contains(&"rejoin-copy") && steps.last() == Some(&"rejoin-stream"), "{steps:?}");
     old.assert_untouched(&pair, "after a dry run");
 
-    for step in &steps[..steps.len() - 1] {
+    let last = steps.len() - 2;
+    for (number, step) in steps.iter().enumerate().take(last + 1) {
         let mut child = pair
             .command(&["setup", "standby", "--yes"])
             .stderr(Stdio::piped())
@@ -211,7 +225,9 @@ fn killed_after_every_step_one_after_the_other() {
         let status = child.wait().expect("it ends");
         let when = format!("killed after {step}");
         assert!(line.is_some(), "{when}: it was not reached; {status}");
-        assert_eq!(status.signal(), Some(9), "{when}: it was over already");
+        // After the last but one there is only a look left: the signal may come too late.
+        let over = number == last && status.success();
+        assert!(over || status.signal() == Some(9), "{when}: it was over already; {status}");
         old.assert_untouched(&pair, &when);
     }
     assert_completes(&pair, &old, "killed after every step");

@@ -1,9 +1,14 @@
 //! Two PostgreSQL hosts on this machine, as an inventory names them: plain data directories, without systemd.
 
+#[path = "../site/ports.rs"]
+mod ports;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use ports::free_port;
 
 pub(crate) const PASSWORD: &str = "s3cret:with 'odd\\ things";
 /// As it stands in a password file.
@@ -42,10 +47,6 @@ pub(crate) fn succeed(command: &mut Command) -> String {
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}: {said}");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
 }
 
 impl Pair {
@@ -141,7 +142,7 @@ impl Pair {
     #[expect(clippy::disallowed_methods, reason = "a test waits with a deadline")]
     pub(crate) fn wait(&self, host: &str, statement: &str, answer: &str) {
         let mut last = String::new();
-        for _ in 0..150 {
+        for _ in 0..1200 {
             last = self.sql(host, statement);
             if last == answer {
                 return;

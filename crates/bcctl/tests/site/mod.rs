@@ -6,10 +6,14 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of the site")]
 
+mod ports;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+use ports::free_port;
 
 /// GoCD's access token, which nobody but the two hosts may see.
 pub(crate) const TOKEN: &str = "5f3a9c00d1e2b4a6978812345678abcdef012345";
@@ -741,14 +745,4 @@ fn built(program: &str) -> PathBuf {
     let path = bcctl.with_file_name(program);
     assert!(path.exists(), "{} was not built", path.display());
     path
-}
-
-/// A port that nobody uses. Below those that the kernel gives to connections: a server of ours is down for a while, and finds its
-/// port again.
-fn free_port() -> u16 {
-    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    let next = || COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let ports = std::iter::repeat_with(|| std::process::id().wrapping_mul(97).wrapping_add(next()) % 16_000 + 16_000);
-    ports.take(16_000).filter_map(|port| u16::try_from(port).ok()).find(free).expect("a port")
 }
