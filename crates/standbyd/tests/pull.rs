@@ -289,7 +289,7 @@ fn a_torn_configuration_with_the_right_hash_is_not_placed_and_neither_is_its_cip
 #[test]
 fn a_peer_that_dies_half_way_leaves_nothing_and_the_next_pull_works() {
     let Some(site) = nothing_is_placed(
-        "'get cruise-config.xml') [ -e $here/well ] || { printf '<?xml'; sleep 0.3; kill -KILL $PPID; sleep 5; } ;;",
+        "'get cruise-config.xml') [ -e $here/well ] || { printf '<?xml'; sleep 2; kill -KILL $PPID; sleep 5; } ;;",
         "broke off in the middle of \"get cruise-config.xml\"",
     ) else {
         return;

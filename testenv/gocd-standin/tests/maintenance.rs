@@ -78,7 +78,7 @@ fn nothing_is_triggered_or_assigned_in_maintenance_and_agents_go_on() {
 #[test]
 fn a_server_that_is_told_so_starts_in_maintenance_and_forgets_it_with_its_process() {
     let Some(site) = Site::new() else { return };
-    let server = site.start_server(&["--jvm-tool-options", START_IN, "--dashboard-time", "1s"]);
+    let server = site.start_server(&["--jvm-tool-options", START_IN, "--dashboard-time", "8s"]);
     server.wait_until_up();
     assert_eq!(info(&server)["metadata"]["updated_by"], json!("GoCD"));
     assert_eq!(info(&server)["is_maintenance_mode"], json!(true));

@@ -12,7 +12,7 @@ use site::{Agent, Site, Speaker, wait_for};
 #[test]
 fn an_agent_registers_and_runs_jobs_with_increasing_counters() {
     let Some(site) = Site::new() else { return };
-    let server = site.start_server(&["--boot-time", "3s"]);
+    let server = site.start_server(&["--boot-time", "8s"]);
 
     // While it boots: 503 on every path, and the kind of body that was asked for.
     let starting = wait_for("the first answer", || server.get("/go/api/v1/health", "application/json").ok());
