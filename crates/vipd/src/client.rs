@@ -15,6 +15,9 @@ use crate::daemon::protocol::{Answer, Request};
 /// How long the daemon may take for an answer. Acquiring probes for 0.7 s.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// What becomes of a command that was not answered in time.
+const DROPPED: &str = "; what was asked of it is dropped, unless it had begun";
+
 /// Why there is no answer.
 #[derive(Debug, Error)]
 pub enum ClientError {
@@ -34,6 +37,14 @@ pub enum ClientError {
         /// What is wrong with it.
         source: io::Error,
     },
+    /// The daemon has not answered in time.
+    #[error("asking vipd at {}: timed out after {PATIENCE:?}{}", path.display(), if *.changes { DROPPED } else { "" })]
+    Late {
+        /// The socket.
+        path: PathBuf,
+        /// Whether something was to be changed.
+        changes: bool,
+    },
     /// The daemon refused; nothing was changed.
     #[error("{error}")]
     Refused {
@@ -50,6 +61,14 @@ impl ClientError {
     pub const fn exit(&self) -> Exit {
         match self {
             Self::NoDaemon { .. } | Self::Broken { .. } => Exit::Failed,
+            // Nothing was changed, or it goes on: only a look tells.
+            Self::Late { changes, .. } => {
+                if *changes {
+                    Exit::HalfWay
+                } else {
+                    Exit::Failed
+                }
+            }
             Self::Refused { .. } => Exit::Refused,
         }
     }
@@ -60,6 +79,8 @@ impl ClientError {
         match self {
             Self::NoDaemon { .. } => Some("systemctl start vipd, or name its socket with --socket".to_owned()),
             Self::Broken { .. } => Some("vipd status shows what is there".to_owned()),
+            Self::Late { changes: true, .. } => Some("vipd status tells, as soon as it answers again".to_owned()),
+            Self::Late { changes: false, .. } => Some("systemctl status vipd: does it run, is it stopped?".to_owned()),
             Self::Refused { hint, .. } => hint.clone(),
         }
     }
@@ -69,6 +90,8 @@ impl ClientError {
 pub struct Client {
     path: PathBuf,
     stream: UnixStream,
+    /// Whether something is to be changed.
+    changes: bool,
     /// What has come and is not a whole line yet.
     unread: Vec<u8>,
 }
@@ -104,7 +127,7 @@ impl Client {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             written => written.map_err(failed)?,
         }
-        Ok(Self { path: path.to_owned(), stream, unread: Vec::new() })
+        Ok(Self { path: path.to_owned(), stream, changes: request.changes(), unread: Vec::new() })
     }
 
     /// The next answer; `None` at the end.
@@ -159,11 +182,10 @@ impl Client {
     /// # Errors
     /// As [`receive`](Self::receive), or it did not come in time.
     pub fn only(mut self) -> Result<Answer, ClientError> {
-        let kind = match self.receive_until(Some(clock::now() + PATIENCE))? {
-            Next::Answer(answer) => return Ok(answer),
-            Next::End => return Err(self.cut_off()),
-            Next::Nothing => io::ErrorKind::TimedOut,
-        };
-        Err(ClientError::Broken { path: self.path, source: kind.into() })
+        match self.receive_until(Some(clock::now() + PATIENCE))? {
+            Next::Answer(answer) => Ok(answer),
+            Next::End => Err(self.cut_off()),
+            Next::Nothing => Err(ClientError::Late { path: self.path, changes: self.changes }),
+        }
     }
 }

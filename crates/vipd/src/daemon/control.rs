@@ -4,11 +4,13 @@
 //! he has said anything, and has no connection; those that may have so many, and root has some that nobody else can take.
 
 use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Uid;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -33,6 +35,23 @@ pub struct Call {
     pub request: Request,
     /// Where the answer goes.
     pub reply: oneshot::Sender<Reply>,
+    /// Who wants it; nobody when the daemon asks itself.
+    pub client: Option<Caller>,
+}
+
+/// Whoever has asked for something, as long as he is there: what nobody waits for any more is not done late.
+#[derive(Debug)]
+pub struct Caller(OwnedFd);
+
+impl Caller {
+    /// Whether he has hung up entirely. One who only says no more still waits for his answer.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        let mut watched = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        // What cannot be asked is taken to be there.
+        poll(&mut watched, PollTimeout::ZERO).is_ok()
+            && watched.iter().filter_map(PollFd::revents).any(|seen| seen.intersects(PollFlags::POLLHUP))
+    }
 }
 
 /// What the loop answers.
@@ -138,9 +157,10 @@ async fn serve(stream: UnixStream, calls: &mpsc::Sender<Call>) -> io::Result<()>
             return write_line(&mut write, &Answer::Refused { error, hint: None }).await;
         }
     };
+    let client = Some(Caller(write.as_ref().as_fd().try_clone_to_owned()?));
     let (reply, answer) = oneshot::channel();
     let ended = || io::Error::from(io::ErrorKind::BrokenPipe);
-    calls.send(Call { request, reply }).await.map_err(|_| ended())?;
+    calls.send(Call { request, reply, client }).await.map_err(|_| ended())?;
     match answer.await.map_err(|_| ended())? {
         Reply::One(answer) => write_line(&mut write, &answer).await,
         Reply::Stream(past, mut coming) => {
@@ -209,4 +229,20 @@ fn may_speak(uid: u32, gid: u32, control: &Control) -> May {
         Principal::Name(name) => groups.iter().any(|group| group.name == *name && is_member(group)),
     };
     if control.users.iter().any(is_user) || control.groups.iter().any(is_group) { May::AsConfigured } else { May::Not }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_only_says_no_more_is_still_there() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let caller = Caller(ours.into());
+        assert!(!caller.is_gone());
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(!caller.is_gone(), "he waits for the answer");
+        drop(theirs);
+        assert!(caller.is_gone());
+    }
 }

@@ -35,6 +35,8 @@ pub enum Input<'a> {
     Timer,
     /// Somebody wants something of it.
     Command(Ticket, Command),
+    /// Whoever wanted that has hung up before it was begun.
+    Abandoned(Ticket),
     /// All of its sync group can become Active.
     TakeOver,
     /// Another member of its sync group cannot be Active, or is so no longer.

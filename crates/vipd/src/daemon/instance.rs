@@ -216,6 +216,7 @@ impl Instance {
             Input::Claim(claim) => self.meet(now, observed, claim, out),
             Input::Timer => self.tick(now, observed, out),
             Input::Command(ticket, command) => self.obey(now, observed, ticket, command, out),
+            Input::Abandoned(ticket) => self.abandon(now, observed, ticket, out),
             Input::TakeOver => self.ask_router(now, observed, vrrp::Input::TakeOver, out),
             Input::StepDown => self.step_down(now, observed, StepDown::SyncGroup, out),
             Input::Sent(at) => self.sent(at, out),
@@ -259,6 +260,16 @@ impl Instance {
     #[must_use]
     pub fn listens(&self) -> bool {
         self.held || matches!(self.brain, Brain::Managed(Managed::Probing(_)))
+    }
+
+    /// Who waits for what has not begun yet: addresses that it asks about on the wire.
+    #[must_use]
+    pub fn asks_for(&self) -> Option<Ticket> {
+        match &self.brain {
+            Brain::Managed(Managed::Probing(probing)) => probing.ticket,
+            Brain::Managed(Managed::Held(held)) => held.asking.as_ref().and_then(|asking| asking.ticket),
+            Brain::Managed(Managed::Released | Managed::Parked) | Brain::Elected(_) => None,
+        }
     }
 
     /// Different whenever its place, its addresses, or what it must hear have changed.

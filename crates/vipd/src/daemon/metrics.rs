@@ -105,7 +105,7 @@ const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8")
 async fn ask(calls: &mpsc::Sender<Call>) -> Option<String> {
     let (reply, answer) = oneshot::channel();
     let asked = async {
-        calls.send(Call { request: Request::Metrics, reply }).await.ok()?;
+        calls.send(Call { request: Request::Metrics, reply, client: None }).await.ok()?;
         match answer.await.ok()? {
             Reply::One(Answer::Metrics { text }) => Some(text),
             Reply::One(_) | Reply::Stream(..) => None,

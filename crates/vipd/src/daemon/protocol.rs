@@ -41,6 +41,17 @@ pub enum Request {
     Metrics,
 }
 
+impl Request {
+    /// Whether it may change something.
+    #[must_use]
+    pub const fn changes(&self) -> bool {
+        match self {
+            Self::Acquire { .. } | Self::Release { .. } | Self::Handover { .. } | Self::Reload => true,
+            Self::Status | Self::Events { .. } | Self::Metrics => false,
+        }
+    }
+}
+
 /// What the daemon answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]

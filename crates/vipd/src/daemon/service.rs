@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use vrrp::StateName;
 
 use super::check::{Ran, Verdict};
-use super::control::{Call, Listener, Reply};
+use super::control::{Call, Caller, Listener, Reply};
 use super::depend::{self, Standing};
 use super::edge::Edge;
 use super::effect::{Effect, Input, Ticket};
@@ -78,7 +78,7 @@ pub struct Service {
     metrics: Option<Server>,
     calls: (mpsc::Sender<Call>, mpsc::Receiver<Call>),
     /// Who waits for an instance's answer.
-    tickets: BTreeMap<Ticket, oneshot::Sender<Reply>>,
+    tickets: BTreeMap<Ticket, (oneshot::Sender<Reply>, Option<Caller>)>,
     next_ticket: u64,
     next_lease: NonZeroU32,
     /// What is to be guarded no longer.
@@ -388,6 +388,14 @@ impl Service {
         let Some(instance) = self.instances.get_mut(name) else { return };
         let mut effects = std::mem::take(&mut self.spare.effects);
         let before = (instance.whereabouts(), instance.standing());
+        // What nobody waits for any more is not begun.
+        if let Some(ticket) = instance.asks_for()
+            && self.tickets.get(&ticket).is_some_and(|(_, client)| client.as_ref().is_some_and(Caller::is_gone))
+        {
+            self.tickets.remove(&ticket);
+            tracing::warn!(instance = %name, "the client hung up before the addresses were acquired; its command is dropped");
+            instance.handle(now, &self.observed, Input::Abandoned(ticket), &mut effects);
+        }
         instance.handle(now, &self.observed, input, &mut effects);
         self.uneven |= instance.standing() != before.1;
         if instance.whereabouts() != before.0 {

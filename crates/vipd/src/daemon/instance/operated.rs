@@ -85,6 +85,18 @@ impl Instance {
         }
     }
 
+    /// Asks no longer on behalf of whoever has gone.
+    pub(super) fn abandon(&mut self, now: Instant, observed: &Observed, ticket: Ticket, out: &mut Vec<Effect>) {
+        if self.asks_for() != Some(ticket) {
+            return;
+        }
+        if let Brain::Managed(Managed::Held(held)) = &mut self.brain {
+            held.asking = None;
+        } else {
+            self.withdraw(now, observed, Managed::Released, "whoever asked for it has gone", out);
+        }
+    }
+
     /// Tells whoever handed over what has come of it, as soon as that is known.
     pub(super) fn follow_handover(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let (Some((ticket, until)), Brain::Elected(elected)) = (self.handing, &self.brain) else { return };

@@ -311,6 +311,19 @@ fn a_managed_instance_asks_before_it_holds() {
 }
 
 #[test]
+fn whoever_has_gone_while_it_was_asked_gets_nothing() {
+    let mut world = World::managed();
+    world.feed(0, Input::Command(Ticket(1), Command::Acquire { force: false }));
+    assert_eq!(world.instance.asks_for(), Some(Ticket(1)));
+    world.run_until(600);
+    world.feed(610, Input::Abandoned(Ticket(2)));
+    assert_eq!(world.instance.asks_for(), Some(Ticket(1)), "that was somebody else");
+    world.feed(620, Input::Abandoned(Ticket(1)));
+    world.run_until(2000);
+    assert!(!world.instance.holds());
+}
+
+#[test]
 fn a_managed_instance_refuses_what_another_host_has() {
     let mut world = World::managed();
     world.feed(0, Input::Command(Ticket(1), Command::Acquire { force: false }));

@@ -10,7 +10,7 @@ use vrrp::{Discard, Notice};
 use super::Service;
 use crate::clock;
 use crate::config::{Name, describe_lease};
-use crate::daemon::control::{Call, Reply};
+use crate::daemon::control::{Call, Caller, Reply};
 use crate::daemon::effect::{Command, Input, Refusal, Ticket};
 use crate::daemon::instance::Instance;
 use crate::daemon::metrics;
@@ -19,8 +19,13 @@ use crate::verbs::status;
 
 impl Service {
     pub(super) fn answer(&mut self, call: Call) {
-        let Call { request, reply } = call;
+        let Call { request, reply, client } = call;
         let now = clock::now();
+        // It may have come in long ago, while we did not run: whoever was told that it failed has gone on without it.
+        if request.changes() && client.as_ref().is_some_and(Caller::is_gone) {
+            tracing::warn!(?request, "the client has hung up; its command is dropped");
+            return;
+        }
         let (instance, command) = match request {
             Request::Status => return send(reply, Answer::Status { status: self.status(now) }),
             Request::Events { recent } => {
@@ -51,12 +56,12 @@ impl Service {
         };
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
-        self.tickets.insert(ticket, reply);
+        self.tickets.insert(ticket, (reply, client));
         self.feed(now, &name, Input::Command(ticket, command));
     }
 
     pub(super) fn reply(&mut self, ticket: Ticket, result: Result<String, Refusal>) {
-        if let Some(reply) = self.tickets.remove(&ticket) {
+        if let Some((reply, _)) = self.tickets.remove(&ticket) {
             let refused = |Refusal { message, hint }| Answer::Refused { error: message, hint };
             send(reply, result.map_or_else(refused, |message| Answer::Done { message }));
         }
