@@ -27,6 +27,8 @@ mod owner;
 mod reload;
 #[path = "daemon/strangers.rs"]
 mod strangers;
+#[path = "daemon/succession.rs"]
+mod succession;
 #[path = "daemon/surroundings.rs"]
 mod surroundings;
 #[path = "daemon/sync_group.rs"]

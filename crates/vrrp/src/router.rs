@@ -271,7 +271,9 @@ impl Router {
                         Backup { preempt_timer: backup.preempt_timer.or(Some(now + delay)), ..followed }
                     }
                     // "else: Discard the ADVERTISEMENT"
-                    Preempt::Never | Preempt::After(_) | Preempt::Immediately => backup,
+                    Preempt::Never | Preempt::After(_) | Preempt::Immediately => {
+                        Backup { preempted: Some(heard), ..backup }
+                    }
                 }
             }
         }

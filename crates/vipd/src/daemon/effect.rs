@@ -51,8 +51,8 @@ pub enum Input<'a> {
     Deaf(String),
     /// The kernel has let go of its addresses, because they were not renewed in time.
     LeaseLost(String),
-    /// The daemon ends, or the instance is gone from the configuration.
-    Stop,
+    /// The daemon ends, or the instance is gone from the configuration, or begins anew; in words.
+    Stop(&'static str),
 }
 
 /// Whom an [`Effect::Answer`] goes to.

@@ -74,6 +74,8 @@ pub struct Instance {
     unheard: u32,
     /// Reported when it changes.
     waiting_for: Option<String>,
+    /// Why it ends.
+    ending: Option<&'static str>,
     /// Its addresses at its place.
     vips: Vec<Vip>,
     leased: Vec<Leased>,
@@ -160,6 +162,7 @@ impl Instance {
             deaf: None,
             unheard: 0,
             waiting_for: None,
+            ending: None,
             vips: Vec::new(),
             leased: Vec::new(),
             retiring: Vec::new(),
@@ -230,7 +233,7 @@ impl Instance {
                 out.push(Effect::Report(What::Failed { what: "renewing the lease".into(), error: why }));
                 self.step_back(now, observed, out);
             }
-            Input::Stop => self.stop(now, observed, out),
+            Input::Stop(why) => self.stop(now, observed, why, out),
         }
         self.follow_handover(now, out);
     }
@@ -494,10 +497,11 @@ impl Instance {
         }
     }
 
-    fn stop(&mut self, now: Instant, observed: &Observed, out: &mut Vec<Effect>) {
+    fn stop(&mut self, now: Instant, observed: &Observed, why: &'static str, out: &mut Vec<Effect>) {
+        self.ending = Some(why);
         match self.brain {
             Brain::Elected(_) => self.ask_router(now, observed, vrrp::Input::Shutdown(Shutdown::Stopped), out),
-            Brain::Managed(_) => self.withdraw(now, observed, Managed::Released, "stopped", out),
+            Brain::Managed(_) => self.withdraw(now, observed, Managed::Released, why, out),
         }
         // What a predecessor left goes too.
         self.release(observed, out);

@@ -83,12 +83,23 @@ pub struct Service {
     next_lease: NonZeroU32,
     /// What is to be guarded no longer.
     retiring: Vec<Leased>,
+    /// What is told when a reload is done.
+    withheld: Option<Withheld>,
     /// What instances are still to be told.
     queue: VecDeque<(Name, Input<'static>)>,
     spare: Spare,
     alarm: Alarm,
     signals: Signals,
     watchdog: Watchdog,
+}
+
+/// What there is to tell of a reload. A successor comes before its predecessor goes, and has the same name: whoever follows the
+/// name must be left with what the successor is.
+#[derive(Default)]
+struct Withheld {
+    /// Of instances that end.
+    of_the_ending: Vec<(Option<Name>, What)>,
+    of_the_others: Vec<(Option<Name>, What)>,
 }
 
 /// Empty lists that are filled in every turn: what goes on for ever allocates nothing.
@@ -152,7 +163,7 @@ impl Service {
         self.watchdog.stopping();
         let now = clock::now();
         let names: Vec<_> = self.instances.keys().cloned().collect();
-        names.into_iter().for_each(|name| self.feed(now, &name, Input::Stop));
+        names.into_iter().for_each(|name| self.feed(now, &name, Input::Stop("stopped")));
         while self.instances.values().chain(&self.leaving).any(|instance| !instance.is_idle()) {
             let again = clock::now();
             if again >= now + END {
@@ -501,6 +512,10 @@ impl Service {
     }
 
     fn report(&mut self, instance: Option<&Name>, what: What) {
+        if let Some(withheld) = &mut self.withheld {
+            withheld.of_the_others.push((instance.cloned(), what));
+            return;
+        }
         let about_hook = matches!(what, What::HookFailed { .. });
         let event = self.stream.report(instance.map(ToString::to_string), what);
         if about_hook {

@@ -68,6 +68,11 @@ pub enum Reason {
         /// Who.
         by: IpAddr,
     },
+    /// To Active: a router of lower priority was heard, and is not waited for.
+    Preempts {
+        /// Whom.
+        whom: IpAddr,
+    },
     /// To Active: a router of lower priority was Active for longer than the preempt delay.
     PreemptDelayOver,
     /// To Active: we were told to take over.
@@ -140,6 +145,7 @@ impl fmt::Display for Reason {
             Self::ActiveSilent { last: Some(last) } => write!(f, "{last} has fallen silent"),
             Self::ActiveSilent { last: None } => f.write_str("no Active router was heard"),
             Self::ActiveResigned { by } => write!(f, "{by} stepped down"),
+            Self::Preempts { whom } => write!(f, "preempts {whom}, whose priority is lower"),
             Self::PreemptDelayOver => f.write_str("a lower priority was Active for the whole preempt delay"),
             Self::TakeOver => f.write_str("told to take over"),
             Self::Outranked { by, priority } => write!(f, "{by} advertises priority {priority}"),

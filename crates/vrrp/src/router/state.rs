@@ -38,6 +38,8 @@ pub struct Backup {
     pub preempt_timer: Option<Instant>,
     /// The last advertisement that counted; none since this state was entered from Initialize or from a stall.
     pub heard: Option<Heard>,
+    /// The last advertisement of lower priority that was discarded because it preempts.
+    pub preempted: Option<Heard>,
     /// Having stepped down, it bears with an Active router of any priority.
     pub yielding: bool,
     /// It has listened anew after a late wake-up, and will not do so again before it hears somebody.
@@ -83,6 +85,7 @@ impl Backup {
             active_adver_interval,
             preempt_timer: None,
             heard: None,
+            preempted: None,
             yielding: false,
             listened_again: false,
             ready: false,
@@ -107,7 +110,9 @@ impl Backup {
             Some(Heard { priority: AdvertPriority::Holding(_), source, .. }) => {
                 Reason::ActiveSilent { last: Some(source) }
             }
-            None => Reason::ActiveSilent { last: None },
+            None => self
+                .preempted
+                .map_or(Reason::ActiveSilent { last: None }, |lower| Reason::Preempts { whom: lower.source }),
         }
     }
 

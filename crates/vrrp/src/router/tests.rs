@@ -121,6 +121,15 @@ fn the_startup_delay_is_added_to_the_first_active_down_interval_only() {
 }
 
 #[test]
+fn whoever_preempts_says_whom() {
+    let mut router = backup();
+    router.handle(START, heard(99, 7));
+    let now = router.deadline().unwrap();
+    let active = transition(StateName::Backup, StateName::Active, Reason::Preempts { whom: address(7) });
+    does(&mut router, now, Input::Timer, &[advertise(100), ACQUIRE, ANNOUNCE, active], "it was heard, and discarded");
+}
+
+#[test]
 fn initialize_does_nothing_until_startup() {
     for input in [
         Input::Timer,
@@ -218,7 +227,10 @@ fn backup_discards_a_lower_priority_when_it_may_preempt() {
     for after in 1..=7 {
         does(&mut router, START + INTERVAL / 2 * after, heard(99, 1), &[], "discard the ADVERTISEMENT");
     }
-    assert_eq!(router, before, "the timer is not restarted, nothing is learnt");
+    if let State::Backup(backup) = &mut router.state {
+        assert!(backup.preempted.take().is_some(), "it remembers whom it preempts");
+    }
+    assert_eq!(router, before, "the timer is not restarted, nothing else is learnt");
 }
 
 #[test]

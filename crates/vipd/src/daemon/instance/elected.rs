@@ -81,7 +81,7 @@ impl Instance {
                 }
                 Action::ReleaseAddresses => self.release(observed, out),
                 Action::Report(Event::Transition { from, to, reason }) => {
-                    self.transition(now, from, to, reason.to_string(), out);
+                    self.transition(now, from, to, self.in_words(reason), out);
                 }
                 Action::Report(Event::Contested { by, priority }) => {
                     out.push(Effect::Report(What::Contested { by, priority: priority.to_wire() }));
@@ -92,6 +92,16 @@ impl Instance {
                 }
             }
         }
+    }
+
+    /// Why the router changed its state: of an end only we know what led to it.
+    fn in_words(&self, reason: vrrp::Reason) -> String {
+        let known = match reason {
+            vrrp::Reason::Shutdown(Shutdown::Stopped) => self.ending.map(str::to_owned),
+            vrrp::Reason::Shutdown(Shutdown::Fault | Shutdown::InterfaceDown) => self.waiting_for.clone(),
+            _ => None,
+        };
+        known.unwrap_or_else(|| reason.to_string())
     }
 
     /// Runs the router if nothing is in the way, with the settings of now.

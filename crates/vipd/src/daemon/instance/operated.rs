@@ -211,7 +211,11 @@ impl Instance {
                 let (verdict, ticket) = (probing.advance(now, out), probing.ticket);
                 match verdict {
                     Err(_) => {}
-                    Ok(Verdict::Free) => self.hold(now, observed, ticket, "acquired on request", out),
+                    Ok(Verdict::Free) => {
+                        let anew = "held before, and nobody else has the addresses";
+                        let reason = if ticket.is_some() { "acquired on request" } else { anew };
+                        self.hold(now, observed, ticket, reason, out);
+                    }
                     Ok(Verdict::InUse(claim)) => {
                         *managed = Managed::Released;
                         self.lose_to(claim, ticket, out);

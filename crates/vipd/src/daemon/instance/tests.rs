@@ -200,7 +200,7 @@ fn a_take_over_advertises_guards_adds_and_then_announces() {
 fn the_end_silences_resigns_once_and_removes() {
     let mut world = World::elected(1);
     world.run_until(330);
-    let effects = world.feed(340, Input::Stop);
+    let effects = world.feed(340, Input::Stop("stopped"));
     let expected = [Effect::Silence, Effect::Advertise(AdvertPriority::Resigning)];
     assert_eq!(done(effects), expected);
     assert!(!world.instance.is_idle(), "the addresses are still there");
@@ -238,6 +238,34 @@ fn a_lost_interface_is_left_without_a_word() {
     let effects = world.feed(5000, Input::Observed);
     assert!(effects.contains(&Effect::Listen), "{effects:?}");
     assert_eq!(world.instance.state(), StateName::Backup, "it begins anew");
+}
+
+#[test]
+fn an_end_is_told_with_what_led_to_it() {
+    let reason = |effects: Vec<Effect>| {
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Report(What::Transition { from, reason, .. }) if from == "Active" => Some(reason),
+            _ => None,
+        })
+    };
+    let mut world = World::elected(1);
+    world.run_until(330);
+    let own: Vec<_> =
+        world.observed.addresses.iter().map(|one| one.net).filter(|net| net.to_string().contains(".255.")).collect();
+    world.observed.take(Change::AddressGone { net: own[0], link: 2 });
+    let told = reason(world.feed(340, Input::Observed));
+    assert_eq!(told.as_deref(), Some("the interface has no IPv4 address of its own"));
+
+    let mut world = World::elected(1);
+    world.run_until(330);
+    let priority = world.instance.priority().unwrap();
+    let told = reason(world.feed(340, Input::Depends { faults: &["check c is down".to_owned()], priority }));
+    assert_eq!(told.as_deref(), Some("check c is down"));
+
+    let mut world = World::elected(1);
+    world.run_until(330);
+    let told = reason(world.feed(340, Input::Stop("replaced by a reload")));
+    assert_eq!(told.as_deref(), Some("replaced by a reload"));
 }
 
 #[test]
@@ -368,8 +396,13 @@ fn a_managed_instance_that_was_stalled_asks_again() {
     assert!(effects.contains(&Effect::Silence), "{effects:?}");
     assert!(effects.iter().any(|effect| matches!(effect, Effect::ListenFor(_))), "{effects:?}");
     assert!(!world.instance.holds());
-    world.run_until(11_000);
+    let told = world.run_until(11_000);
     assert!(world.instance.holds(), "nobody had taken them");
+    let reason = told.into_iter().find_map(|(_, effect)| match effect {
+        Effect::Report(What::Transition { reason, .. }) => Some(reason),
+        _ => None,
+    });
+    assert_eq!(reason.as_deref(), Some("held before, and nobody else has the addresses"));
 }
 
 #[test]
@@ -467,7 +500,7 @@ fn an_owner_that_has_let_go_does_not_put_its_address_back() {
     // Without a lease the kernel is silenced by removing what we had added.
     world.observed.take(Change::AddressGone { net, link: 2 });
     world.reload(750, &vrrp(255, 110), 1);
-    world.feed(760, Input::Stop);
+    world.feed(760, Input::Stop("stopped"));
     let effects = world.run_until(770);
     assert!(!effects.iter().any(|(_, effect)| matches!(effect, Effect::Change(_))), "{effects:?}");
 }
@@ -482,7 +515,7 @@ fn an_owners_own_address_is_not_touched_and_not_handed_over() {
     assert!(matches!(refused.as_slice(), [Effect::Answer(_, Err(_))]), "{refused:?}");
     assert_eq!(world.feed(620, Input::StepDown), [], "it would go on answering for it beside a peer");
     assert_eq!(world.instance.state(), StateName::Active);
-    effects.extend(world.feed(630, Input::Stop));
+    effects.extend(world.feed(630, Input::Stop("stopped")));
     effects.extend(world.run_until(700).into_iter().map(|(_, effect)| effect));
     let touched = |effect: &Effect| matches!(effect, Effect::Prolong(_) | Effect::Change(_));
     assert!(!effects.iter().any(touched), "{effects:?}");

@@ -7,7 +7,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 use vrrp::StateName;
 
-use super::Service;
+use super::{Service, Withheld};
 use crate::clock;
 use crate::config::{self, Change, Config, How, Mode, Name};
 use crate::daemon::check;
@@ -57,6 +57,7 @@ impl Service {
         let now = clock::now();
         let changes = config::diff(&self.config, &config);
         self.config = config;
+        self.withheld = Some(Withheld::default());
         let (mut ending, mut beginning, mut reshaping) = (Vec::new(), Vec::new(), Vec::new());
         let mut succeeding = Vec::new();
         for change in &changes {
@@ -128,6 +129,10 @@ impl Service {
             self.retire(now, instance);
         }
         succeeding.iter().for_each(|name| self.feed(now, name, Input::Resigned));
+        let Withheld { of_the_ending, of_the_others } = self.withheld.take().unwrap_or_default();
+        for (name, what) in of_the_ending.into_iter().chain(of_the_others) {
+            self.report(name.as_ref(), what);
+        }
         self.moved();
         self.look_around(now);
         changes.len()
@@ -190,8 +195,14 @@ impl Service {
         let handed = instance.hand_on(|vip| held.contains(vip));
         self.retiring.extend(handed.iter().map(|vip| Leased::new(vip.net.addr(), vip.link)));
         let mut effects = Vec::new();
-        instance.handle(now, &self.observed, Input::Stop, &mut effects);
+        let goes_on = self.instances.contains_key(&instance.config().name);
+        let why = if goes_on { "replaced by a reload" } else { "gone from the configuration" };
+        instance.handle(now, &self.observed, Input::Stop(why), &mut effects);
+        let before = self.withheld.as_mut().map(|withheld| std::mem::take(&mut withheld.of_the_others));
         self.carry_out_for(now, &mut instance, &mut effects);
+        if let (Some(withheld), Some(before)) = (&mut self.withheld, before) {
+            withheld.of_the_ending.append(&mut std::mem::replace(&mut withheld.of_the_others, before));
+        }
         self.retire_unguarded(None);
         self.leaving.push(instance);
         self.drain(now);

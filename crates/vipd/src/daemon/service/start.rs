@@ -75,6 +75,7 @@ impl Service {
             next_ticket: 0,
             next_lease: NonZeroU32::MIN,
             retiring: Vec::new(),
+            withheld: None,
             queue: VecDeque::new(),
             spare: Spare::default(),
             alarm: Alarm::new().map_err(kernel("setting a timer"))?,
