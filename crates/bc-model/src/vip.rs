@@ -71,6 +71,12 @@ pub struct InstanceStatus {
     /// The same by reason (`checksum`, `ttl`, `interval_mismatch`, …); absent where there were none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub discards: BTreeMap<String, u64>,
+    /// Claims of other hosts to its addresses, counted once a second at most; absent if there were none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub conflicts: u64,
+    /// How often addresses that somebody else had removed were put back; absent if never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restores: u64,
     /// Advertisements that were accepted although something about them was odd (`other_interval`, `other_addresses`, …).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub notices: BTreeMap<String, u64>,
@@ -92,6 +98,11 @@ pub struct HeldAddress {
     /// Whether nobody hears it: a daemon guards it, alive or dead, and its lease does not run. Seen with `CAP_NET_ADMIN` only.
     #[serde(default, skip_serializing_if = "is_false")]
     pub silent: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]

@@ -128,6 +128,11 @@ pub(crate) fn circumstances(instance: &InstanceStatus, out: &mut impl Write) -> 
     if let Some(active) = instance.active {
         write!(out, ", Active is {active}")?;
     }
+    for (count, what) in [(instance.conflicts, "conflicts"), (instance.restores, "times put back")] {
+        if count > 0 {
+            write!(out, ", {count} {what}")?;
+        }
+    }
     if let Some(waiting) = &instance.waiting {
         write!(out, "; waiting: {waiting}")?;
     }

@@ -13,6 +13,8 @@ mod bed;
 mod by_hand;
 #[path = "daemon/death.rs"]
 mod death;
+#[path = "daemon/giving_in.rs"]
+mod giving_in;
 #[path = "daemon/hung_up.rs"]
 mod hung_up;
 #[path = "daemon/instance.rs"]

@@ -95,6 +95,10 @@ pub(super) struct Group(pub(super) Child);
 
 impl Group {
     pub(super) fn spawn(command: &mut Command) -> io::Result<Self> {
+        // The daemon's own affair with its service manager: a command must neither speak for it nor pat for it.
+        for ours in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+            command.env_remove(ours);
+        }
         command.process_group(0).kill_on_drop(true).spawn().map(Self)
     }
 }

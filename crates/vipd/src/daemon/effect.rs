@@ -49,6 +49,8 @@ pub enum Input<'a> {
     Changed(Vec<(Vip, String)>),
     /// It cannot hear its peers.
     Deaf(String),
+    /// The kernel refuses to renew its lease.
+    Unrenewed(String),
     /// The kernel has let go of its addresses, because they were not renewed in time.
     LeaseLost(String),
     /// The daemon ends, or the instance is gone from the configuration, or begins anew; in words.

@@ -45,8 +45,10 @@ const CHUNK: usize = 128;
 const DEFENCE: Duration = Duration::from_secs(1);
 /// How often the log is told of packets that have the same thing wrong with them (RFC 9568 §7.1).
 const SAID: Duration = Duration::from_secs(60);
-/// How many times that doubles while no advertisement can be sent: to half a minute.
+/// How many times that doubles while it has to step out again: to half a minute.
 const DOUBLINGS: u32 = 5;
+/// After how long in one state that counts from the beginning.
+const CALM: Duration = Duration::from_secs(60);
 /// How long whoever hands over waits for a peer to take over: less than `vipd handover` waits for its answer.
 const HANDOVER: Duration = Duration::from_secs(10);
 /// How soon a socket that could not be opened is tried again.
@@ -70,10 +72,16 @@ pub struct Instance {
     /// What is down and must not be.
     faults: Vec<String>,
     deaf: Option<Deaf>,
-    /// How often it has stepped back since an advertisement could be sent.
-    unheard: u32,
+    /// How often it has stepped out lately.
+    setbacks: u32,
     /// Reported when it changes.
     waiting_for: Option<String>,
+    /// Why a managed instance has let go by itself, until it is acquired or released.
+    let_go: Option<String>,
+    /// Claims of other hosts that were reported.
+    conflicts: u64,
+    /// How often addresses that somebody removed were put back.
+    restores_done: u64,
     /// Why it ends.
     ending: Option<&'static str>,
     /// Its addresses at its place.
@@ -160,8 +168,11 @@ impl Instance {
             moves: 0,
             faults: Vec::new(),
             deaf: None,
-            unheard: 0,
+            setbacks: 0,
             waiting_for: None,
+            let_go: None,
+            conflicts: 0,
+            restores_done: 0,
             ending: None,
             vips: Vec::new(),
             leased: Vec::new(),
@@ -229,6 +240,8 @@ impl Instance {
                 self.deaf = Some(Deaf { why, again: now + RETRY, asked: false });
                 self.govern(now, observed, out);
             }
+            Input::Unrenewed(why) if self.held => self.step_out(now, observed, why, out),
+            Input::Unrenewed(_) => {}
             Input::LeaseLost(why) => {
                 out.push(Effect::Report(What::Failed { what: "renewing the lease".into(), error: why }));
                 self.step_back(now, observed, out);
@@ -389,7 +402,20 @@ impl Instance {
     #[must_use]
     pub fn waiting_for(&self) -> Option<&str> {
         let together = "another member of the sync group hears an Active router, or cannot run";
-        self.waiting_for.as_deref().or((self.standing() == Standing::Ready).then_some(together))
+        let waiting = self.waiting_for.as_deref().or((self.standing() == Standing::Ready).then_some(together));
+        waiting.or(self.let_go.as_deref())
+    }
+
+    /// How often another host has claimed one of its addresses, said once a second.
+    #[must_use]
+    pub const fn conflicts(&self) -> u64 {
+        self.conflicts
+    }
+
+    /// How often addresses that somebody removed were put back.
+    #[must_use]
+    pub const fn restores(&self) -> u64 {
+        self.restores_done
     }
 
     /// Its priority after all weights; a managed instance has none.
@@ -432,6 +458,7 @@ impl Instance {
             self.owed = Some(claim);
             return;
         }
+        self.conflicts += 1;
         out.push(Effect::Report(What::Conflict {
             address: claim.address,
             mac: claim.mac.to_string(),
@@ -444,7 +471,12 @@ impl Instance {
             }
             OnConflict::Release => {
                 let why = format!("{} is in use by {}", claim.address, claim.mac);
-                self.give_up(now, observed, StepDown::AddressConflict, &why, out);
+                match self.brain {
+                    // It would go on answering.
+                    Brain::Elected(_) if self.stays(observed).is_some() => {}
+                    Brain::Elected(_) => self.step_out(now, observed, why, out),
+                    Brain::Managed(_) => self.give_up(now, observed, StepDown::AddressConflict, &why, out),
+                }
             }
         }
     }
@@ -458,8 +490,23 @@ impl Instance {
     fn give_up(&mut self, now: Instant, observed: &Observed, why: StepDown, reason: &str, out: &mut Vec<Effect>) {
         match self.brain {
             Brain::Elected(_) => self.step_down(now, observed, why, out),
-            Brain::Managed(_) => self.withdraw(now, observed, Managed::Released, reason, out),
+            Brain::Managed(_) => {
+                self.let_go = Some(format!("let go: {reason}; vipd acquire {} asks again", self.config.name));
+                self.withdraw(now, observed, Managed::Released, reason, out);
+            }
         }
+    }
+
+    /// Lets go of what only another attempt can show to be over. Each time it waits longer before that: its sync group goes with
+    /// it, and the neighbours hear of it.
+    fn step_out(&mut self, now: Instant, observed: &Observed, why: String, out: &mut Vec<Effect>) {
+        if self.deaf.is_none() && now.saturating_duration_since(self.since) >= CALM {
+            self.setbacks = 0;
+        }
+        let again = now + RETRY * 2_u32.pow(self.setbacks.min(DOUBLINGS));
+        self.setbacks = self.setbacks.saturating_add(1);
+        self.deaf = Some(Deaf { why, again, asked: false });
+        self.govern(now, observed, out);
     }
 
     /// Yields to a peer; not with an address that would go on answering beside it.

@@ -143,6 +143,9 @@ pub fn render(status: &VipStatus, counters: &Counters) -> String {
     each("priority", "Priority after all weights.", "gauge", &|one| one.priority.map(u64::from));
     each("state_age_seconds", "Since the state changed.", "gauge", &|one| Some(one.state_age_ms / 1000));
     each("advertisements_received_total", "Advertisements that were accepted.", "counter", &|one| Some(one.received));
+    each("conflicts_total", "Claims of other hosts to its addresses.", "counter", &|one| Some(one.conflicts));
+    let restores = "How often addresses that somebody removed were put back.";
+    each("restores_total", restores, "counter", &|one| Some(one.restores));
     let mut each_kind =
         |name: &str, help: &str, kind: &str, counts: &dyn Fn(&InstanceStatus) -> &BTreeMap<String, u64>| {
             family(&mut text, name, help, "counter");
@@ -192,6 +195,8 @@ mod tests {
             received: 0,
             discarded: 3,
             discards: [("ttl".to_owned(), 3)].into(),
+            conflicts: 2,
+            restores: 0,
             notices: BTreeMap::new(),
         };
         let status =
@@ -201,6 +206,7 @@ mod tests {
         assert!(text.contains("# TYPE vipd_active gauge\nvipd_active{instance=\"web\"} 1\n"), "{text}");
         let discards = "vipd_packets_discarded_total{instance=\"web\",reason=\"ttl\"} 3\n";
         assert!(text.contains(discards), "{text}");
+        assert!(text.contains("vipd_conflicts_total{instance=\"web\"} 2\n"), "{text}");
         assert!(!text.contains("vipd_priority{"), "a managed instance has none:\n{text}");
     }
 }

@@ -22,7 +22,7 @@ pub fn judge(
         Err(error @ LeaseError::Stalled { .. }) => Err(Input::LeaseLost(error.to_string())),
         // The next renewal tries again, as long as the last one lasts.
         Err(_) if before.is_some_and(|before| now < before) => Ok(before),
-        Err(error) => Err(Input::Deaf(format!("the lease is not renewed: {error}"))),
+        Err(error) => Err(Input::Unrenewed(format!("the lease is not renewed: {error}"))),
     }
 }
 
@@ -44,8 +44,8 @@ mod tests {
         let next = Term { until: at(380), latest: at(400) };
         assert!(matches!(judge(refused, next, Some(at(280)), at(101)), Ok(Some(until)) if until == at(280)));
         let lost = judge(refused, next, Some(at(280)), at(301));
-        assert!(matches!(&lost, Err(Input::Deaf(why)) if why.contains("did not answer")), "{lost:?}");
-        assert!(matches!(judge(refused, term, None, at(1)), Err(Input::Deaf(_))), "it was never live");
+        assert!(matches!(&lost, Err(Input::Unrenewed(why)) if why.contains("did not answer")), "{lost:?}");
+        assert!(matches!(judge(refused, term, None, at(1)), Err(Input::Unrenewed(_))), "it was never live");
     }
 
     #[test]

@@ -7,8 +7,8 @@ use vrrp::wire::{ChecksumForm, Datagram, EmitError, Endpoints, IPV4_GROUP, IPV6_
 use vrrp::{AddressList, AdvertPriority, Advertisement, Event, Family, Heard, Notice};
 
 use super::{
-    Action, Actions, Admission, Advertised, Brain, DOUBLINGS, Deaf, Effect, Elected, Instance, Observed, RETRY, Router,
-    Settings, Shutdown, VirtualRouter, Vrrp, What, config,
+    Action, Actions, Admission, Advertised, Brain, Effect, Elected, Instance, Observed, Router, Settings, Shutdown,
+    VirtualRouter, Vrrp, What, config,
 };
 use crate::config::PeerSet;
 
@@ -197,7 +197,7 @@ impl Instance {
     pub(super) fn sent(&mut self, at: Instant, out: &mut Vec<Effect>) {
         // Its last word, after it has let go, promises nothing.
         if self.held {
-            (self.anchor, self.unheard) = (Some(at), 0);
+            self.anchor = Some(at);
             if self.promised.take().is_some() {
                 // The addresses, too, may stay for longer now.
                 self.prolong = self.prolong.map(|_| (at, 0));
@@ -211,11 +211,7 @@ impl Instance {
         let Some(vrrp) = self.config.vrrp().filter(|_| self.held) else { return };
         let next = now + vrrp.interval.duration();
         if self.anchor.is_none_or(|at| at + vrrp.peers_patience() < next) {
-            // Its sync group goes with it each time, so the attempts become rarer.
-            let again = now + RETRY * 2_u32.pow(self.unheard.min(DOUBLINGS));
-            self.unheard = self.unheard.saturating_add(1);
-            self.deaf = Some(Deaf { why: format!("cannot advertise: {why}"), again, asked: false });
-            self.govern(now, observed, out);
+            self.step_out(now, observed, format!("cannot advertise: {why}"), out);
         }
     }
 

@@ -118,6 +118,7 @@ impl Instance {
             return;
         }
         if self.restores.admit(now) {
+            self.restores_done += 1;
             out.push(Effect::Report(What::Restored { addresses: missing }));
         } else {
             let reason = "somebody else removes them, more often than restore-limit allows";

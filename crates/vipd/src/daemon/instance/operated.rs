@@ -71,6 +71,7 @@ impl Instance {
                 out.push(refuse(format!("{name}: {reason}"), None));
             }
             (Brain::Managed(Managed::Released), Command::Release) => {
+                self.let_go = None;
                 out.push(Effect::Answer(ticket, Ok(format!("{name} is not held here; nothing to do"))));
             }
             (Brain::Managed(Managed::Held(_) | Managed::Probing(_) | Managed::Parked), Command::Release) => {
@@ -196,6 +197,7 @@ impl Instance {
 
     fn hold(&mut self, now: Instant, observed: &Observed, ticket: Option<Ticket>, reason: &str, out: &mut Vec<Effect>) {
         self.brain = Brain::Managed(Managed::Held(Held::new(now, self.plan.as_ref(), ticket)));
+        self.let_go = None;
         self.acquire(now, observed, out);
         self.transition(now, StateName::Backup, StateName::Active, reason.to_owned(), out);
         if self.work.is_empty() {
@@ -240,7 +242,8 @@ impl Instance {
     }
 
     /// Another host has an address.
-    fn lose_to(&self, claim: Claim, ticket: Option<Ticket>, out: &mut Vec<Effect>) {
+    fn lose_to(&mut self, claim: Claim, ticket: Option<Ticket>, out: &mut Vec<Effect>) {
+        self.conflicts += 1;
         out.push(Effect::Report(super::What::Conflict {
             address: claim.address,
             mac: claim.mac.to_string(),

@@ -23,7 +23,7 @@ impl Instance {
     ) {
         // What it lacked may be what has been mended.
         if let Some(deaf) = &mut self.deaf {
-            (deaf.again, self.unheard) = (now, 0);
+            (deaf.again, self.setbacks) = (now, 0);
         }
         let (before, leased) = (std::mem::take(&mut self.vips), self.leased().to_vec());
         let prolong = self.prolong.filter(|_| plan == self.plan);

@@ -388,6 +388,65 @@ fn another_hosts_claim_is_defended_against_once_a_second_or_given_in_to() {
 }
 
 #[test]
+fn an_elected_instance_that_gives_in_tries_again_ever_more_rarely() {
+    let mut world = World::new(&format!("{}\non-conflict = \"release\"", vrrp(200, 100)), 1);
+    let mut out_for = Vec::new();
+    let mut at = 0;
+    for _ in 0..7 {
+        while !world.instance.holds() {
+            at += 10;
+            world.run_until(at);
+        }
+        // The switches take a moment to show it, or another host claims it now and then.
+        at += 1500;
+        world.run_until(at);
+        let effects = world.feed(at, Input::Claim(claim("198.19.0.1", Manner::Announced)));
+        assert!(effects.contains(&Effect::Advertise(AdvertPriority::Resigning)), "{effects:?}");
+        assert_eq!(world.instance.waiting_for(), Some("198.19.0.1 is in use by 02:00:00:00:00:02"));
+        let from = at;
+        while world.instance.waiting_for().is_some() {
+            at += 10;
+            world.run_until(at);
+        }
+        out_for.push((at - from) / 1000);
+    }
+    assert_eq!((out_for, world.instance.conflicts()), (vec![1, 2, 4, 8, 16, 32, 32], 7));
+}
+
+#[test]
+fn a_lease_that_is_not_renewed_is_tried_again_ever_more_rarely() {
+    let mut world = World::elected(1);
+    let mut held_at = Vec::new();
+    for at in (0..20_000).step_by(10) {
+        world.run_until(at);
+        if world.instance.holds() {
+            held_at.push(at);
+            world.feed(at, Input::Unrenewed("the lease is not renewed: no".into()));
+        }
+    }
+    let pauses: Vec<_> = held_at.windows(2).map(|two| (two[1] - two[0]) / 1000).collect();
+    assert_eq!(pauses, [1, 2, 4, 8]);
+}
+
+#[test]
+fn whoever_gave_in_says_so_until_an_operator_decides() {
+    let mut world = World::new("mode = \"managed\"\non-conflict = \"release\"", 1);
+    let acquire = || Input::Command(Ticket(1), Command::Acquire { force: true });
+    for then in [acquire(), Input::Command(Ticket(2), Command::Release)] {
+        world.feed(0, acquire());
+        world.run_until(2000);
+        world.feed(2000, Input::Claim(claim("198.19.0.1", Manner::Announced)));
+        let says = "let go: 198.19.0.1 is in use by 02:00:00:00:00:02; vipd acquire web asks again";
+        assert_eq!(world.instance.waiting_for(), Some(says));
+        world.feed(2100, then);
+        assert_eq!(world.instance.waiting_for(), None);
+        world.feed(2200, Input::Command(Ticket(3), Command::Release));
+        world.run_until(4000);
+        world = World::new("mode = \"managed\"\non-conflict = \"release\"", 1);
+    }
+}
+
+#[test]
 fn a_managed_instance_that_was_stalled_asks_again() {
     let mut world = World::managed();
     world.feed(0, Input::Command(Ticket(1), Command::Acquire { force: true }));
@@ -441,8 +500,14 @@ fn a_take_over_that_nobody_was_told_of_is_none() {
     assert!(world.instance.holds());
     world.sent(4100);
     world.feed(5000, Input::Unsent("held up".into()));
-    world.run_until(6100);
-    assert_eq!(world.instance.waiting_for(), None, "from the beginning after a success");
+    world.run_until(8990);
+    assert!(world.instance.waiting_for().is_some(), "a moment of success is none");
+    world.run_until(9500);
+    assert!(world.instance.holds());
+    world.run_until(70_000);
+    world.feed(70_000, Input::Unsent("held up".into()));
+    world.run_until(71_100);
+    assert_eq!(world.instance.waiting_for(), None, "from the beginning after a minute of calm");
 }
 
 #[test]

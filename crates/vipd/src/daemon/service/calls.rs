@@ -85,6 +85,8 @@ impl Service {
                 received: instance.counters().accepted(),
                 discarded: instance.counters().discarded_in_all(),
                 discards: counted(Discard::ALL.map(|why| (why.label(), instance.counters().discarded(why)))),
+                conflicts: instance.conflicts(),
+                restores: instance.restores(),
                 notices: counted(Notice::ALL.map(|what| (what.label(), instance.counters().noticed(what)))),
             }
         };
