@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use pnet::util::MacAddr;
 use vrrp::Family;
 
+use crate::address::is_link_local_v6;
 use crate::config::{Instance, PeerSet};
 use crate::kernel::bearer::Bearer;
 use crate::kernel::{Address, Link, Observed};
@@ -23,6 +24,8 @@ pub struct Place {
     pub primary: IpAddr,
     /// The host routes IPv6 there.
     pub router: bool,
+    /// Unicast peers that are addresses of this host: nobody hears what is sent to them, so they are left out.
+    pub own_peers: Vec<IpAddr>,
 }
 
 /// An interface that carries addresses.
@@ -57,6 +60,8 @@ pub enum Unready {
     NoSource(IpAddr),
     /// The interface with the virtual MAC address on it has not been made yet.
     NoBearer,
+    /// Every unicast peer is an address of this host.
+    NoPeer,
 }
 
 impl fmt::Display for Unready {
@@ -71,6 +76,7 @@ impl fmt::Display for Unready {
             Self::NoPrimary(Family::V4) => f.write_str("the interface has no IPv4 address of its own"),
             Self::NoPrimary(Family::V6) => f.write_str("the interface has no link-local IPv6 address of its own"),
             Self::NoBearer => f.write_str("the interface with the virtual MAC address is not there"),
+            Self::NoPeer => f.write_str("every unicast peer is an address of this host"),
             Self::NoSource(source) => write!(f, "the interface does not have the source address {source}"),
         }
     }
@@ -104,7 +110,30 @@ pub fn find(instance: &Instance, observed: &Observed) -> Result<Place, Unready> 
             (bearer.mac, Carrier { link: there.index, dev: there.name.clone(), bearer: Some(bearer) })
         }
     };
-    Ok(Place { link: link.index, mac, carrier, primary, router: link.forwards_ipv6 })
+    let own_peers = own_peers(instance, observed);
+    if !own_peers.is_empty() && own_peers.len() == peers(instance).len() {
+        return Err(Unready::NoPeer);
+    }
+    Ok(Place { link: link.index, mac, carrier, primary, router: link.forwards_ipv6, own_peers })
+}
+
+/// The unicast peers of `instance` that are addresses of this host.
+#[must_use]
+pub fn own_peers(instance: &Instance, observed: &Observed) -> Vec<IpAddr> {
+    let link = observed.link(instance.interface.as_str()).map(|link| link.index);
+    let is_own = |peer: &&IpAddr| {
+        // A link-local address means another host on another link.
+        let here = |address: &Address| !is_link_local_v6(**peer) || Some(address.link) == link;
+        observed.addresses.iter().any(|address| address.net.addr() == **peer && answers(address) && here(address))
+    };
+    peers(instance).iter().filter(is_own).copied().collect()
+}
+
+fn peers(instance: &Instance) -> &[IpAddr] {
+    match instance.vrrp().map(|vrrp| &vrrp.peers) {
+        Some(PeerSet::Unicast(unicast)) => &unicast.peers,
+        Some(PeerSet::Multicast) | None => &[],
+    }
 }
 
 /// The macvlan on `link` that `instance` wants to be carried by, if it wants one.

@@ -251,11 +251,14 @@ impl Instance {
         match (&config.peers, source) {
             (PeerSet::Multicast, IpAddr::V4(source)) => emit(Endpoints::V4 { source, destination: IPV4_GROUP }),
             (PeerSet::Multicast, IpAddr::V6(source)) => emit(Endpoints::V6 { source, destination: IPV6_GROUP }),
-            (PeerSet::Unicast(unicast), source) => unicast.peers.iter().try_for_each(|peer| match (source, *peer) {
-                (IpAddr::V4(source), IpAddr::V4(destination)) => emit(Endpoints::V4 { source, destination }),
-                (IpAddr::V6(source), IpAddr::V6(destination)) => emit(Endpoints::V6 { source, destination }),
-                (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => Err(EmitError::Family),
-            }),
+            (PeerSet::Unicast(unicast), source) => {
+                let mut others = unicast.peers.iter().filter(|peer| !place.own_peers.contains(peer));
+                others.try_for_each(|peer| match (source, *peer) {
+                    (IpAddr::V4(source), IpAddr::V4(destination)) => emit(Endpoints::V4 { source, destination }),
+                    (IpAddr::V6(source), IpAddr::V6(destination)) => emit(Endpoints::V6 { source, destination }),
+                    (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => Err(EmitError::Family),
+                })
+            }
         }
     }
 }

@@ -105,7 +105,7 @@ impl Instance {
             }
         } else if let Ok(place) = found {
             let other_mac = self.place.as_ref().is_ok_and(|before| before.mac != place.mac);
-            self.place = Ok(place);
+            self.take_place(place);
             if self.held && other_mac {
                 // The neighbours know the old one.
                 self.announce_all(now);
@@ -131,8 +131,17 @@ impl Instance {
         let carrier = &place.carrier;
         self.vips = self.config.held().map(|net| Vip { net, link: carrier.link, dev: carrier.dev.clone() }).collect();
         self.leased = self.vips.iter().map(|vip| Leased::new(vip.net.addr(), vip.link)).collect();
-        self.place = Ok(place);
+        self.take_place(place);
         self.moves += 1;
+    }
+
+    fn take_place(&mut self, place: Place) {
+        let known = self.place.as_ref().is_ok_and(|before| before.own_peers == place.own_peers);
+        if !known && !place.own_peers.is_empty() {
+            let (name, own) = (&self.config.name, &place.own_peers);
+            tracing::info!(instance = %name, ?own, "unicast peers that are addresses of this host are left out");
+        }
+        self.place = Ok(place);
     }
 
     /// Begins, ends or goes on, by whether it can run.

@@ -670,3 +670,54 @@ fn a_handover_that_takes_long_says_so_before_the_client_gives_up() {
     let [.., (80_000, Effect::Answer(Ticket(1), Ok(text)))] = effects.as_slice() else { panic!("{effects:?}") };
     assert!(text.contains("no peer has advertised yet"), "{text}");
 }
+
+/// Whom it would advertise to.
+fn destinations(world: &World) -> Vec<String> {
+    let (mut buffer, mut all) = ([0; 1500], Vec::new());
+    let mut note = |endpoints: vrrp::wire::Endpoints, _: &[u8]| match endpoints {
+        vrrp::wire::Endpoints::V4 { destination, .. } => all.push(destination.to_string()),
+        vrrp::wire::Endpoints::V6 { destination, .. } => all.push(destination.to_string()),
+    };
+    world.instance.advertisements(AdvertPriority::Resigning, &mut buffer, &mut note).unwrap();
+    all
+}
+
+#[test]
+fn a_unicast_peer_that_is_this_host_is_left_out_and_without_another_there_is_nobody_to_agree_with() {
+    let unicast = |peers: &str| format!("{}\n[instance.unicast]\npeers = {peers}\n", vrrp(200, 100));
+    // The same file on both hosts.
+    let mut world = World::new(&unicast("[\"198.19.255.10\", \"198.19.255.11\"]"), 1);
+    world.run_until(330);
+    assert!(world.instance.holds());
+    assert_eq!(destinations(&world), ["198.19.255.11"]);
+
+    // The other one becomes ours as well, on another interface.
+    let elsewhere = Address { link: 3, ..address("198.19.255.11/32", None) };
+    world.observed.take(Change::Address(elsewhere));
+    world.feed(400, Input::Observed);
+    world.run_until(500);
+    assert!(!world.instance.holds());
+    assert_eq!(world.instance.waiting_for(), Some("every unicast peer is an address of this host"));
+    world.observed.take(Change::AddressGone { net: "198.19.255.11/32".parse().unwrap(), link: 3 });
+    world.feed(600, Input::Observed);
+    assert_eq!((world.instance.waiting_for(), world.instance.state()), (None, StateName::Backup));
+
+    let mut alone = World::new(&unicast("[\"198.19.255.10\"]"), 1);
+    alone.run_until(5000);
+    assert!(!alone.instance.holds());
+    assert_eq!(alone.instance.waiting_for(), Some("every unicast peer is an address of this host"));
+}
+
+#[test]
+fn a_link_local_peer_is_this_host_only_on_the_link_that_it_is_on() {
+    let text = "[[instance]]\nname = \"web\"\ninterface = \"eth0\"\naddresses = [\"fe80::33/64\"]\nmode = \"vrrp\"\n\
+                virtual-router-id = 51\n[instance.unicast]\npeers = [\"fe80::2\"]\n";
+    let config = Config::parse("test", text).unwrap().instances.into_values().next().unwrap();
+    let mut observed = host();
+    observed.addresses.extend([Address { link: 3, ..address("fe80::2/64", None) }]);
+    assert_eq!(place::own_peers(&config, &observed), Vec::<IpAddr>::new());
+    observed.addresses.extend([Address { duplicate: true, ..address("fe80::2/64", None) }]);
+    assert_eq!(place::own_peers(&config, &observed), Vec::<IpAddr>::new(), "the other host's");
+    observed.addresses.extend([address("fe80::2/64", None)]);
+    assert_eq!(place::own_peers(&config, &observed), ["fe80::2".parse::<IpAddr>().unwrap()]);
+}
