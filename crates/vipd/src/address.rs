@@ -88,10 +88,14 @@ impl FromStr for NamedAddress {
         };
         let addr: IpAddr = addr.parse().map_err(|_| AddressError::Malformed)?;
         let max = if addr.is_ipv4() { 32 } else { 128 };
-        let prefix_len = match prefix_len.map(u8::from_str) {
+        // `+24` and `024`, which some take for octal, are what it is not written as.
+        let plain = |text: &str| text.starts_with(|first: char| matches!(first, '1'..='9'));
+        let prefix_len = match prefix_len {
             None => None,
-            Some(Ok(len)) if (1..=max).contains(&len) => Some(len),
-            Some(_) => return Err(AddressError::PrefixLength { max }),
+            Some(text) => match text.parse() {
+                Ok(len) if plain(text) && (1..=max).contains(&len) => Some(len),
+                Ok(_) | Err(_) => return Err(AddressError::PrefixLength { max }),
+            },
         };
         check_kind(addr)?;
         Ok(Self { addr, prefix_len })
@@ -99,7 +103,10 @@ impl FromStr for NamedAddress {
 }
 
 /// Refuses addresses that no host may answer for on a wire.
-fn check_kind(address: IpAddr) -> Result<(), AddressError> {
+///
+/// # Errors
+/// [`AddressError::Reserved`], naming what it is.
+pub fn check_kind(address: IpAddr) -> Result<(), AddressError> {
     let what = match address {
         _ if address.is_unspecified() => "the unspecified address",
         _ if address.is_loopback() => "a loopback address",
@@ -162,6 +169,8 @@ mod tests {
             ("198.18.5.200/33", "the prefix length must be a number from 1 to 32"),
             ("198.18.5.200/0", "the prefix length must be a number from 1 to 32"),
             ("fd00::200/129", "the prefix length must be a number from 1 to 128"),
+            ("198.18.5.200/024", "the prefix length must be a number from 1 to 32"),
+            ("198.18.5.200/+24", "the prefix length must be a number from 1 to 32"),
             ("198.18.5.200/", "the prefix length must be a number from 1 to 32"),
             ("224.0.0.18/32", "224.0.0.18 is a multicast address and cannot be a virtual IP"),
             ("ff02::1/64", "ff02::1 is a multicast address and cannot be a virtual IP"),

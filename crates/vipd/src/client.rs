@@ -45,6 +45,12 @@ pub enum ClientError {
         /// Whether something was to be changed.
         changes: bool,
     },
+    /// The daemon's configuration is wrong; nothing was changed.
+    #[error("{error}")]
+    Wrong {
+        /// Everything that is wrong with it.
+        error: String,
+    },
     /// The daemon refused; nothing was changed.
     #[error("{error}")]
     Refused {
@@ -69,6 +75,7 @@ impl ClientError {
                     Exit::Failed
                 }
             }
+            Self::Wrong { .. } => Exit::Usage,
             Self::Refused { .. } => Exit::Refused,
         }
     }
@@ -81,6 +88,7 @@ impl ClientError {
             Self::Broken { .. } => Some("vipd status shows what is there".to_owned()),
             Self::Late { changes: true, .. } => Some("vipd status tells, as soon as it answers again".to_owned()),
             Self::Late { changes: false, .. } => Some("systemctl status vipd: does it run, is it stopped?".to_owned()),
+            Self::Wrong { .. } => Some("nothing was changed".to_owned()),
             Self::Refused { hint, .. } => hint.clone(),
         }
     }
@@ -133,7 +141,7 @@ impl Client {
     /// The next answer; `None` at the end.
     ///
     /// # Errors
-    /// [`ClientError::Refused`], or [`ClientError::Broken`].
+    /// [`ClientError::Wrong`], [`ClientError::Refused`], or [`ClientError::Broken`].
     pub fn receive(&mut self) -> Result<Option<Answer>, ClientError> {
         match self.receive_until(None)? {
             Next::Answer(answer) => Ok(Some(answer)),
@@ -166,6 +174,7 @@ impl Client {
             }
         };
         match serde_json::from_slice(&line).map_err(|error| failed(error.into()))? {
+            Answer::Wrong { error } => Err(ClientError::Wrong { error }),
             Answer::Refused { error, hint } => Err(ClientError::Refused { error, hint }),
             answer => Ok(Next::Answer(answer)),
         }

@@ -11,8 +11,8 @@
 //! `docs/vipd-config.md` is the reference, `packaging/vipd.toml` the commented example that a test reads.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -20,6 +20,7 @@ use toml::de::DeTable;
 
 mod diff;
 mod draft;
+mod host;
 mod instance;
 mod lint;
 mod name;
@@ -31,7 +32,8 @@ mod service;
 mod summary;
 mod value;
 
-pub use diff::{Change, Held, How, InstanceChange, apply, diff};
+pub use diff::{Change, Held, How, InstanceChange, apply, describe, diff};
+pub use host::{AnyHost, Host};
 pub use instance::{Effect, Instance, LeaseSetting, Mode, OnConflict, PeerSet, Tracked, Unicast, Vrrp, Weight};
 pub use lint::lint;
 pub use name::{InterfaceName, Name};
@@ -63,28 +65,30 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, each with line, column, key, what was found and what was expected.
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
-        Self::parse_for(file, text, |_| Ok(()))
+        Ok(Self::parse_for(file, text, &AnyHost)?.config)
     }
 
-    fn parse_for(file: &str, text: &str, may_run_as: MayRunAs) -> Result<Self, ConfigError> {
+    /// The same for a `host`, which may have what the text asks for, or not.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), or the daemon could not run there.
+    pub fn parse_for(file: &str, text: &str, host: &dyn Host) -> Result<Loaded, ConfigError> {
         let problems = problem::Problems::of(text);
         let (table, errors) = DeTable::parse_recoverable(text);
         let config = if errors.is_empty() {
-            rules::config(&draft::read(table.get_ref(), &problems), may_run_as)
+            rules::config(&draft::read(table.get_ref(), &problems, host), &problems, host)
         } else {
             for error in errors {
-                problems.report(
-                    error.span().unwrap_or(0..0),
-                    String::new(),
-                    error.message().to_owned(),
-                    problem::More::default(),
-                );
+                problems.report_syntax(error.span().unwrap_or(0..0), error.message());
             }
             None
         };
-        let problems = problems.into_list();
+        let (problems, warnings) = problems.into_lists();
         match config {
-            Some(config) if problems.is_empty() => Ok(config),
+            Some(config) if problems.is_empty() => {
+                let warnings = warnings.iter().map(|warning| warning.in_a_line(file)).collect();
+                Ok(Loaded { config, warnings })
+            }
             Some(_) | None => Err(ConfigError { file: file.to_owned(), problems }),
         }
     }
@@ -94,22 +98,44 @@ impl Config {
     /// # Errors
     /// It cannot be read, is no UTF-8, or [`Config::parse`] refuses it.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
-        Self::load_for(path, |_| Ok(()))
+        Ok(Self::load_for(path, &AnyHost)?.config)
     }
 
-    /// The same for a process that `may_run_as` a user, or says why not: every check must be able to run.
+    /// The same for a `host`.
     ///
     /// # Errors
-    /// As [`load`](Self::load), or a check names a user that this process may not run it as.
-    pub fn load_for(path: &Path, may_run_as: MayRunAs) -> Result<Self, LoadError> {
+    /// As [`load`](Self::load) and [`parse_for`](Self::parse_for).
+    pub fn load_for(path: &Path, host: &dyn Host) -> Result<Loaded, LoadError> {
         let file = path.display().to_string();
-        let bytes = fs::read(path).map_err(|source| LoadError::Unreadable { file: file.clone(), source })?;
-        Ok(Self::parse_for(&file, text_of(&file, &bytes)?, may_run_as)?)
+        let bytes = File::open(path).and_then(read_all);
+        let bytes = bytes.map_err(|source| LoadError::Unreadable { file: file.clone(), source })?;
+        Ok(Self::parse_for(&file, text_of(&file, &bytes)?, host)?)
     }
 }
 
-/// Whether commands may be run as a user; if not, why not, in words.
-pub type MayRunAs = fn(&str) -> Result<(), String>;
+/// A configuration that is right, and what is probably wrong about it on the host that it was read for.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Each with file, line and key.
+    pub warnings: Vec<String>,
+}
+
+/// Everything that comes out of `source`, which is a file of text and not a device that never ends.
+///
+/// # Errors
+/// What the system says, or there is more than 16 MiB.
+pub fn read_all(source: impl Read) -> io::Result<Vec<u8>> {
+    const MOST: u64 = 16 << 20;
+    let mut bytes = Vec::new();
+    let length = source.take(MOST + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(length).is_ok_and(|length| length <= MOST) {
+        Ok(bytes)
+    } else {
+        Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 16 MiB"))
+    }
+}
 
 /// The text of a `file` that consists of these `bytes`.
 ///

@@ -31,6 +31,7 @@ pub mod effect;
 pub mod error;
 pub mod event;
 pub mod hook;
+pub mod host;
 pub mod instance;
 pub mod limiter;
 pub mod managed;

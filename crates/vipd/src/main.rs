@@ -12,9 +12,10 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use vipd::cli::{AssignArgs, CheckArgs, Cli, EventsArgs, ImportArgs, RunArgs, StatusArgs, UnassignArgs, Verb};
 use vipd::client::{Client, ClientError};
-use vipd::daemon::privilege::may_run_as;
+use vipd::daemon::host::ThisHost;
 use vipd::daemon::protocol::{Answer, Request};
 use vipd::error::Error;
+use vipd::kernel::netlink::Netlink;
 use vipd::lease::{DeadMan, TableName};
 use vipd::patient::Patient;
 use vipd::render;
@@ -151,9 +152,10 @@ fn run_status(args: StatusArgs) -> Exit {
 }
 
 fn run_check(args: &CheckArgs) -> Exit {
-    let exists = |interface: &str| nix::net::if_::if_nametoindex(interface).is_ok();
+    let look = || Netlink::connect()?.observe();
     let switch = || DeadMan::probe(&TableName::default());
-    printed(|out, err| check(&args.file, args.json, exists, switch, may_run_as, out, err))
+    let host = ThisHost { listens_elsewhere: false };
+    printed(|out, err| check(&args.file, args.json, look, switch, &host, out, err))
 }
 
 fn run_import(args: ImportArgs) -> Exit {

@@ -1,7 +1,6 @@
 //! Reports as words and as JSON. Data goes to stdout, words about it to stderr.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use bc_model::vip::{HeldAddress, InstanceStatus, VipChange, VipOutcome, VipReport, VipStatus};
 
@@ -114,8 +113,8 @@ pub(crate) fn how_to_mend(held: &HeldAddress) -> String {
 
 fn instance(instance: &InstanceStatus, out: &mut impl Write) -> io::Result<()> {
     let InstanceStatus { name, interface, state, .. } = instance;
-    let age = Duration::from_secs(instance.state_age_ms / 1000);
-    write!(out, "{name}: {state} on {interface} for {age:?}")?;
+    let age = instance.state_age_ms / 1000;
+    write!(out, "{name}: {state} on {interface} for {age}s")?;
     circumstances(instance, out)?;
     writeln!(out, "\n  lease: {}", instance.lease)
 }
@@ -159,7 +158,7 @@ pub fn event(answer: &Answer, json: bool, out: &mut impl Write, err: &mut impl W
             writeln!(err, "warning: {events} events were lost, because they were read too slowly")
         }
         Answer::Done { message } => writeln!(err, "{message}"),
-        Answer::Status { .. } | Answer::Metrics { .. } | Answer::Refused { .. } => Ok(()),
+        Answer::Status { .. } | Answer::Metrics { .. } | Answer::Wrong { .. } | Answer::Refused { .. } => Ok(()),
     }
 }
 

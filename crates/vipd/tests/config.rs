@@ -158,6 +158,10 @@ fn text_that_is_no_toml() {
         ("a value without quotes", "[control]\nsocket = /run/vipd.sock\n".to_owned()),
         ("a table that is not closed", "[control\nsocket = \"/run/x\"\n".to_owned()),
         ("a key twice", "lease = true\nlease = false\n".to_owned()),
+        ("a key twice in an instance", format!("{VRRP}priority = 100\n[[instance]]\npriority = 5\npriority = 6\n")),
+        ("a table twice", "[control]\n[hook]\ntimeout = \"1s\"\n [control]\n".to_owned()),
+        ("nothing", String::new()),
+        ("no instance", "[metrics]\nlisten = \"127.0.0.1:9150\"\n".to_owned()),
         ("two errors", "lease = yes\n[hook]\ntimeout = 10s\n".to_owned()),
     ]);
     insta::assert_snapshot!(all);
@@ -214,6 +218,8 @@ fn values_that_are_wrong_by_themselves() {
         ("a mode", VRRP.replace("\"vrrp\"", "\"active\"")),
         ("a long interface", VRRP.replace("eth0", "wlan-upstairs-left")),
         ("an interface alias", VRRP.replace("eth0", "eth0:1")),
+        ("the loopback", VRRP.replace("eth0", "lo")),
+        ("a prefix length that some take for octal", VRRP.replace("/24", "/024")),
         ("an address without a prefix length", VRRP.replace("/24", "")),
         ("a network for an address", VRRP.replace(".200/24", ".0/24")),
         ("a host name for an address", VRRP.replace("198.18.5.200", "gocd")),
@@ -277,6 +283,11 @@ fn what_does_not_fit_together_within_an_instance() {
         ("a peer twice", with("[instance.unicast]\npeers = [\"198.18.5.1\", \"198.18.5.1\"]")),
         ("a peer with a prefix", with("[instance.unicast]\npeers = [\"198.18.5.1/24\"]")),
         ("a virtual address as a peer", with("[instance.unicast]\npeers = [\"198.18.5.200\"]")),
+        ("a peer that is everybody", with("[instance.unicast]\npeers = [\"255.255.255.255\", \"198.18.5.255\"]")),
+        (
+            "a peer that is nobody",
+            with("[instance.unicast]\npeers = [\"0.0.0.0\", \"127.0.0.1\", \"224.0.0.18\", \"198.18.5.0\"]"),
+        ),
         ("a TTL of 0", with("[instance.unicast]\npeers = [\"198.18.5.1\"]\nminimum-ttl = 0")),
     ]);
     insta::assert_snapshot!(all);
@@ -322,12 +333,16 @@ fn services_that_are_wrong() {
         ("a command through the PATH", "[[check]]\nname = \"a\"\ncommand = [\"curl\", \"-f\"]\n".to_owned()),
         ("a command line", "[[check]]\nname = \"a\"\ncommand = \"/bin/curl -f\"\n".to_owned()),
         ("a command of no words", "[hook]\ncommand = []\n".to_owned()),
+        ("a zero byte", "[hook]\ncommand = [\"/bin/tr\\u0000ue\", \"/bin/false\"]\n".to_owned()),
         ("a rise of 0", "[[check]]\nname = \"a\"\ncommand = [\"/bin/true\"]\nrise = 0\nfall = 0\n".to_owned()),
         ("an interval of 0", "[[check]]\nname = \"a\"\ncommand = [\"/bin/true\"]\ninterval = \"0s\"\n".to_owned()),
         ("a user", "[[check]]\nname = \"a\"\ncommand = [\"/bin/true\"]\nuser = \"a b\"\n".to_owned()),
         ("a relative socket", "[control]\nsocket = \"vipd.sock\"\n".to_owned()),
+        ("a long socket", format!("[control]\nsocket = \"/run/{}\"\n", "x".repeat(103))),
         ("users and groups", "[control]\nusers = [\"\", -1]\ngroups = [true]\n".to_owned()),
         ("an address without a port", "[metrics]\nlisten = \"127.0.0.1\"\n".to_owned()),
+        ("metrics for a group", "[metrics]\nlisten = \"224.0.0.1:80\"\n".to_owned()),
+        ("metrics for everybody", "[metrics]\nlisten = \"255.255.255.255:80\"\n".to_owned()),
         ("a port alone", "[metrics]\nlisten = 9150\n".to_owned()),
     ]);
     insta::assert_snapshot!(all);
@@ -387,4 +402,18 @@ fn a_file_of_another_encoding_is_shown_where_it_is_wrong() {
     let words = "vipd.toml:8:4: found the byte 0xfc, expected UTF-8\n  |\n8 | # f\u{fffd}r die Agenten\n  |    ^\n  = hint: iconv -f latin1 \
                  -t utf-8 FILE, if that is what it is";
     assert_eq!(error.to_string(), words);
+}
+
+#[test]
+fn an_address_that_not_every_system_takes_is_worth_a_warning() {
+    let warnings = lint(&parse(&VRRP.replace("198.18.5.200", "240.0.0.1")));
+    let words = "instance a: 240.0.0.1 is reserved (240.0.0.0/4): Linux takes it, but many routers and other systems drop its \
+                 packets";
+    assert_eq!(warnings, [words]);
+}
+
+#[test]
+fn a_socket_has_the_longest_path_that_the_kernel_takes() {
+    let path = format!("/run/{}", "x".repeat(102));
+    assert_eq!(parse(&format!("{VRRP}[control]\nsocket = {path:?}\n")).control.socket.to_str(), Some(&*path));
 }

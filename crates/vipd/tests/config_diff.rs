@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
-use vipd::config::{Change, Config, Held, How, InstanceChange, apply, diff};
+use vipd::config::{Change, Config, Held, How, InstanceChange, apply, describe, diff};
 
 fn parse(text: &str) -> Config {
     Config::parse("vipd.toml", text).unwrap_or_else(|error| panic!("{error}"))
@@ -208,4 +208,28 @@ proptest! {
             prop_assert!(error.problems.iter().all(|problem| problem.line >= 1 && problem.column >= 1));
         }
     }
+}
+
+#[test]
+fn what_a_reload_has_done_is_said_in_one_line() {
+    let said = |old: &Config, new: &Config| describe(&diff(old, new));
+    let a = one("a", "");
+    assert_eq!(said(&a, &a), "nothing has changed");
+    assert_eq!(said(&a, &one("a", "priority = 150")), "reloaded, 1 change: instance a: priority");
+    let other = one("b", "addresses = [\"198.18.5.201/24\"]");
+    let (mut both, mut alone) = (a.clone(), other.clone());
+    both.instances.extend(other.instances);
+    assert_eq!(said(&a, &both), "reloaded, 1 change: instance b is new");
+    alone.metrics = "127.0.0.1:9150".parse().ok();
+    assert_eq!(said(&both, &alone), "reloaded, 2 changes: the metrics; instance a is gone");
+    let anew = said(&a, &one("a", "virtual-router-id = 53"));
+    assert_eq!(anew, "reloaded, 1 change: instance a: virtual-router-id, which begins anew");
+    assert_eq!(said(&a, &one("c", "")), "reloaded, 1 change: instance a: name; it is c now");
+    let mut many = a.clone();
+    for number in 60..75 {
+        let name = format!("x{number}");
+        many.instances.extend(one(&name, &format!("virtual-router-id = {number}")).instances);
+    }
+    let said = said(&a, &many);
+    assert!(said.starts_with("reloaded, 15 changes: instance x60 is new; ") && said.ends_with(" and 3 more"), "{said}");
 }

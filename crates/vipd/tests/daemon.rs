@@ -11,6 +11,8 @@ mod another_mac;
 mod bed;
 #[path = "daemon/by_hand.rs"]
 mod by_hand;
+#[path = "daemon/configured.rs"]
+mod configured;
 #[path = "daemon/death.rs"]
 mod death;
 #[path = "daemon/giving_in.rs"]

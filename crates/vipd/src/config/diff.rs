@@ -4,6 +4,7 @@
 //! interface is in no list, whichever instance it moves to, so nothing tells anybody to drop it for an instant.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
@@ -76,6 +77,42 @@ pub enum How {
     InPlace,
     /// It is another virtual router to its peers, or lives on another interface: it begins in Initialize.
     Restart,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hook(_) => f.write_str("the hook"),
+            Self::Control(_) => f.write_str("the control socket"),
+            Self::Metrics(_) => f.write_str("the metrics"),
+            Self::SetCheck(check) => write!(f, "check {}", check.name),
+            Self::Stop { name, .. } => write!(f, "instance {name} is gone"),
+            Self::Instance(change) => {
+                let InstanceChange { from, to, how, keys, .. } = &**change;
+                let anew = if *how == How::Restart { ", which begins anew" } else { "" };
+                write!(f, "instance {from}{}{}{anew}", if keys.is_empty() { "" } else { ": " }, keys.join(", "))?;
+                if *from == to.name { Ok(()) } else { write!(f, "; it is {} now", to.name) }
+            }
+            Self::Start(instance) => write!(f, "instance {} is new", instance.name),
+            Self::SetSyncGroup(group) => write!(f, "sync group {}", group.name),
+            Self::RemoveSyncGroup(name) => write!(f, "sync group {name} is gone"),
+            Self::RemoveCheck(name) => write!(f, "check {name} is gone"),
+        }
+    }
+}
+
+/// What a reload has done, in one line.
+#[must_use]
+pub fn describe(changes: &[Change]) -> String {
+    const SHOWN: usize = 12;
+    let shown: Vec<_> = changes.iter().take(SHOWN).map(ToString::to_string).collect();
+    let more = changes.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    match changes.len() {
+        0 => "nothing has changed".to_owned(),
+        1 => format!("reloaded, 1 change: {}", shown.join("")),
+        count => format!("reloaded, {count} changes: {}{more}", shown.join("; ")),
+    }
 }
 
 /// What leads from `old` to `new`, in the order in which it is to be done. Empty if they are equal. Pure.

@@ -9,12 +9,13 @@ use toml::de::DeTable;
 use vrrp::wire::ChecksumForm;
 use vrrp::{Priority, Version, Vrid};
 
+use super::host::Host;
 use super::instance::{Effect, LeaseSetting, OnConflict, Tracked};
 use super::name::{InterfaceName, Name};
 use super::problem::Problems;
 use super::section::{At, Section};
 use super::service::{Control, Hook, Principal};
-use super::value;
+use super::value::{self, quoted};
 
 /// The whole file.
 #[derive(Debug)]
@@ -100,15 +101,17 @@ pub(super) struct GroupDraft<'a> {
 }
 
 /// Reads the tables. What is wrong is in `problems`; a value that is wrong counts as not there.
-pub(super) fn read<'a>(table: &'a DeTable<'a>, problems: &'a Problems<'a>) -> Document<'a> {
+///
+/// `host` is asked about what only it can know.
+pub(super) fn read<'a>(table: &'a DeTable<'a>, problems: &'a Problems<'a>, host: &dyn Host) -> Document<'a> {
     let root = Section::root(table, problems);
     let document = Document {
         lease: root.get("lease", value::lease),
         instances: root.tables("instance").into_iter().map(instance).collect(),
-        checks: root.tables("check").into_iter().map(check).collect(),
+        checks: root.tables("check").into_iter().map(|section| check(section, host)).collect(),
         sync_groups: root.tables("sync-group").into_iter().map(sync_group).collect(),
-        hook: root.table("hook").and_then(hook),
-        control: root.table("control").map(control).unwrap_or_default(),
+        hook: root.table("hook").and_then(|section| hook(section, host)),
+        control: root.table("control").map(|section| control(section, host)).unwrap_or_default(),
         metrics: root.table("metrics").and_then(metrics),
     };
     root.finish();
@@ -120,7 +123,7 @@ fn instance(section: Section<'_>) -> InstanceDraft<'_> {
     let draft = InstanceDraft {
         name: section.need("name", value::name),
         mode: section.need("mode", value::one_of(MODE)),
-        interface: section.need("interface", value::interface),
+        interface: section.need("interface", value::home),
         addresses: addresses("addresses"),
         unadvertised: addresses("unadvertised-addresses"),
         vrid: section.get("virtual-router-id", value::vrid),
@@ -157,11 +160,11 @@ fn unicast(section: Section<'_>) -> UnicastDraft<'_> {
     draft
 }
 
-fn check(section: Section<'_>) -> CheckDraft<'_> {
+fn check<'a>(section: Section<'a>, host: &dyn Host) -> CheckDraft<'a> {
     let least = Duration::from_millis(10);
     let draft = CheckDraft {
         name: section.need("name", value::name),
-        command: command(&section),
+        command: command(&section, host),
         interval: section.get("interval", value::duration(least)).map_or(Duration::from_secs(1), At::into_inner),
         timeout: section.get("timeout", value::duration(least)).map(At::into_inner),
         rise: section.get("rise", value::count(1..=1000, "1 to 1000 runs")).map_or(2, At::into_inner),
@@ -175,7 +178,7 @@ fn check(section: Section<'_>) -> CheckDraft<'_> {
 }
 
 /// `command`: a program by its absolute path, so that no `PATH` decides what runs, and its arguments.
-fn command(section: &Section<'_>) -> Option<Vec<String>> {
+fn command(section: &Section<'_>, host: &dyn Host) -> Option<Vec<String>> {
     let Some(words) = section.list("command", "words, such as [\"/usr/bin/test\", \"-e\", \"/run/x\"]", value::word)
     else {
         if !section.has("command") {
@@ -186,7 +189,14 @@ fn command(section: &Section<'_>) -> Option<Vec<String>> {
     let span = words.span();
     let words: Vec<String> = words.into_inner().into_iter().map(At::into_inner).collect();
     match words.first() {
-        Some(program) if program.starts_with('/') => Some(words),
+        // A word that is wrong has been reported; the next one is not the program.
+        _ if section.length("command") != Some(words.len()) => None,
+        Some(program) if program.starts_with('/') => {
+            if let Err(why) = host.may_start(program) {
+                section.warn(span, "command", format!("found {}, which cannot be started now: {why}", quoted(program)));
+            }
+            Some(words)
+        }
         Some(program) => {
             section.report(span, "command", format!("found {program:?}, expected a program by its absolute path"));
             None
@@ -210,22 +220,37 @@ fn sync_group(section: Section<'_>) -> GroupDraft<'_> {
     draft
 }
 
-fn hook(section: Section<'_>) -> Option<Hook> {
+fn hook(section: Section<'_>, host: &dyn Host) -> Option<Hook> {
     let timeout = section.get("timeout", value::duration(Duration::from_millis(10)));
-    let command = command(&section);
+    let command = command(&section, host);
     section.finish();
     Some(Hook { command: command?, timeout: timeout.map_or(Duration::from_secs(10), At::into_inner) })
 }
 
-fn control(section: Section<'_>) -> Control {
-    let principals = |key, what| -> Vec<Principal> {
-        let list = section.list(key, what, value::principal).map(At::into_inner).unwrap_or_default();
+fn control(section: Section<'_>, host: &dyn Host) -> Control {
+    let principals = |key, file: &str, is_known: &dyn Fn(&str) -> bool| -> Vec<Principal> {
+        let list = section.list(key, key, value::principal).map(At::into_inner).unwrap_or_default();
+        for at in &list {
+            if let Principal::Name(name) = at.get_ref()
+                && !is_known(name)
+            {
+                let message = format!("found {}, which {file} does not have: it lets nobody in", quoted(name));
+                section.warn(at.span(), key, message);
+            }
+        }
         list.into_iter().map(At::into_inner).collect()
     };
+    let socket = section.get("socket", value::socket);
+    if let Some(at) = &socket
+        && let Err(why) = host.may_listen_at(at.get_ref())
+    {
+        let message = format!("found {:?}, expected a path for a socket: {why}", at.get_ref());
+        section.report(at.span(), "socket", message);
+    }
     let control = Control {
-        users: principals("users", "users"),
-        groups: principals("groups", "groups"),
-        socket: section.get("socket", value::path).map_or_else(|| PathBuf::from(Control::SOCKET), At::into_inner),
+        users: principals("users", "/etc/passwd", &|name| host.has_user(name)),
+        groups: principals("groups", "/etc/group", &|name| host.has_group(name)),
+        socket: socket.map_or_else(|| PathBuf::from(Control::SOCKET), At::into_inner),
     };
     section.finish();
     control

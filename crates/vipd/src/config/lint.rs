@@ -1,6 +1,7 @@
 //! What is legal and probably not meant.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Config;
@@ -10,10 +11,12 @@ use super::instance::{Instance, LeaseSetting, PeerSet, Vrrp};
 #[must_use]
 pub fn lint(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
-    if config.instances.is_empty() {
-        warnings.push("there is no [[instance]]: the daemon will hold nothing".to_owned());
-    }
     for instance in config.instances.values() {
+        let name = &instance.name;
+        for address in instance.held().map(|net| net.addr()).filter(is_class_e) {
+            let why = "is reserved (240.0.0.0/4): Linux takes it, but many routers and other systems drop its packets";
+            warnings.push(format!("instance {name}: {address} {why}"));
+        }
         if let Some(vrrp) = instance.vrrp() {
             warnings.extend(of_vrrp(instance, vrrp));
         }
@@ -37,6 +40,10 @@ pub fn lint(config: &Config) -> Vec<String> {
         }
     }
     warnings
+}
+
+fn is_class_e(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V4(v4) if v4.octets()[0] >= 240)
 }
 
 fn of_vrrp(instance: &Instance, vrrp: &Vrrp) -> Vec<String> {

@@ -51,12 +51,18 @@ impl Problem {
         fmt::from_fn(move |f| self.show(file, f))
     }
 
-    fn show(&self, file: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, column, key, message, earlier, hint, excerpt, caret } = self;
+    /// The problem with its place in `file`, in one line.
+    pub(super) fn in_a_line(&self, file: &str) -> String {
+        let Self { line, column, key, message, .. } = self;
         let colon = if key.is_empty() { "" } else { ": " };
+        format!("{file}:{line}:{column}: {key}{colon}{message}")
+    }
+
+    fn show(&self, file: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, earlier, hint, excerpt, caret, .. } = self;
         let gutter = " ".repeat(line.to_string().len());
         let earlier = earlier.map_or_else(String::new, |line| format!(" (line {line})"));
-        writeln!(f, "{file}:{line}:{column}: {key}{colon}{message}{earlier}")?;
+        writeln!(f, "{}{earlier}", self.in_a_line(file))?;
         writeln!(f, "{gutter} |")?;
         writeln!(f, "{line} | {excerpt}")?;
         let (before, marked) = (" ".repeat(caret.start), "^".repeat(caret.len().max(1)));
@@ -81,14 +87,49 @@ pub(super) struct More {
 pub(super) struct Problems<'t> {
     text: &'t str,
     found: RefCell<Vec<(usize, Problem)>>,
+    /// What is right, and probably not meant.
+    warnings: RefCell<Vec<(usize, Problem)>>,
 }
 
 impl<'t> Problems<'t> {
     pub(super) const fn of(text: &'t str) -> Self {
-        Self { text, found: RefCell::new(Vec::new()) }
+        Self { text, found: RefCell::new(Vec::new()), warnings: RefCell::new(Vec::new()) }
     }
 
     pub(super) fn report(&self, span: Range<usize>, key: String, message: String, more: More) {
+        self.found.borrow_mut().push(self.problem(span, key, message, more));
+    }
+
+    pub(super) fn warn(&self, span: Range<usize>, key: String, message: String) {
+        self.warnings.borrow_mut().push(self.problem(span, key, message, More::default()));
+    }
+
+    /// Reports what the TOML parser says. Of a key that is there twice it knows the second place only.
+    pub(super) fn report_syntax(&self, span: Range<usize>, message: &str) {
+        let name = self.text.get(span.clone()).unwrap_or_default();
+        if message != "duplicate key" || name.is_empty() {
+            self.report(span, String::new(), message.to_owned(), More::default());
+            return;
+        }
+        let names = |line: &str| {
+            let line = line.trim_start();
+            let key = line.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='));
+            let header = line.trim_start_matches('[').split(']').next().filter(|_| line.starts_with('['));
+            key || header.is_some_and(|path| path == name || path.ends_with(&format!(".{name}")))
+        };
+        let before = &self.text[..floor(self.text, span.start)];
+        let (mut next, mut earlier) = (0, None);
+        for line in before[..before.rfind('\n').map_or(0, |newline| newline + 1)].split_inclusive('\n') {
+            if names(line) {
+                earlier = Some(next..next);
+            }
+            next += line.len();
+        }
+        let message = "found it again, expected it once".to_owned();
+        self.report(span, name.to_owned(), message, More { earlier, hint: None });
+    }
+
+    fn problem(&self, span: Range<usize>, key: String, message: String, more: More) -> (usize, Problem) {
         let More { earlier, hint } = more;
         let start = floor(self.text, span.start);
         let before = &self.text[..start];
@@ -108,7 +149,11 @@ impl<'t> Problems<'t> {
             excerpt,
             caret,
         };
-        self.found.borrow_mut().push((start, problem));
+        (start, problem)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.borrow().is_empty()
     }
 
     /// The line of a byte, counted from 1.
@@ -117,9 +162,17 @@ impl<'t> Problems<'t> {
     }
 
     pub(super) fn into_list(self) -> Vec<Problem> {
-        let mut found = self.found.into_inner();
-        found.sort_by_key(|(start, _)| *start);
-        found.into_iter().map(|(_, problem)| problem).collect()
+        self.into_lists().0
+    }
+
+    /// The problems and the warnings, in the order of the text.
+    pub(super) fn into_lists(self) -> (Vec<Problem>, Vec<Problem>) {
+        let in_order = |list: RefCell<Vec<(usize, Problem)>>| {
+            let mut list = list.into_inner();
+            list.sort_by_key(|(start, _)| *start);
+            list.into_iter().map(|(_, problem)| problem).collect()
+        };
+        (in_order(self.found), in_order(self.warnings))
     }
 }
 

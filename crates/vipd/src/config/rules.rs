@@ -1,6 +1,7 @@
 //! From drafts to the configuration: what must hold within one instance. What must hold between them is in `relations`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use vrrp::{AdverInterval, Family, Preempt, Priority, Version};
@@ -8,22 +9,29 @@ use vrrp::{AdverInterval, Family, Preempt, Priority, Version};
 use super::draft::{CheckDraft, Document, InstanceDraft, ModeName, UnicastDraft};
 use super::instance::{Effect, Instance, LeaseSetting, Mode, OnConflict, PeerSet, Tracked, Unicast, Vrrp};
 use super::name::{InterfaceName, Name};
+use super::problem::{More, Problems};
 use super::relations;
 use super::section::At;
 use super::service::{Check, SyncGroup};
-use super::{Config, MayRunAs};
+use super::{Config, Host};
+use crate::address::{AddressError, check_host_part};
 use crate::lease::Enforcement;
 
 /// The configuration; `None` if something was reported that leaves a hole in it.
-pub(super) fn config(document: &Document<'_>, may_run_as: MayRunAs) -> Option<Config> {
+pub(super) fn config(document: &Document<'_>, problems: &Problems<'_>, host: &dyn Host) -> Option<Config> {
     relations::check(document);
     let instances: Vec<_> = document.instances.iter().map(|draft| instance(draft, document)).collect();
-    let checks: Vec<_> = document.checks.iter().map(|draft| check(draft, may_run_as)).collect();
+    let checks: Vec<_> = document.checks.iter().map(|draft| check(draft, host)).collect();
     let groups = document.sync_groups.iter().map(|group| {
         let name = group.name.as_ref()?.get_ref().clone();
         let instances = group.instances.as_ref()?.get_ref().iter().map(|name| name.get_ref().clone()).collect();
         Some((name.clone(), SyncGroup { name, instances }))
     });
+    if document.instances.is_empty() && problems.is_empty() {
+        // A file that was cut off or never written would let go of every address.
+        let message = "found no [[instance]], expected at least one".to_owned();
+        problems.report(0..0, String::new(), message, More::default());
+    }
     let named = |instance: Option<Instance>| instance.map(|instance| (instance.name.clone(), instance));
     Some(Config {
         instances: instances.into_iter().map(named).collect::<Option<_>>()?,
@@ -38,9 +46,9 @@ pub(super) fn config(document: &Document<'_>, may_run_as: MayRunAs) -> Option<Co
     })
 }
 
-fn check(draft: &CheckDraft<'_>, may_run_as: MayRunAs) -> Option<Check> {
+fn check(draft: &CheckDraft<'_>, host: &dyn Host) -> Option<Check> {
     if let Some(user) = &draft.user
-        && let Err(why) = may_run_as(user.get_ref())
+        && let Err(why) = host.may_run_as(user.get_ref())
     {
         let message = format!("found {:?}, expected a user that the check can be run as: {why}", user.get_ref());
         let hint = "what vipd may do is settled when it starts: see `user` in docs/vipd-config.md, and restart it";
@@ -183,7 +191,7 @@ fn vrrp(draft: &InstanceDraft<'_>, document: &Document<'_>, family: Option<Famil
     }
     let peers = match &draft.unicast {
         None => Some(PeerSet::Multicast),
-        Some(unicast) => unicast_peers(unicast, family).map(PeerSet::Unicast),
+        Some(unicast) => unicast_peers(unicast, family, &nets(&draft.addresses)).map(PeerSet::Unicast),
     };
     let tracking = tracking(draft, document);
     let priority = inner(&draft.priority).unwrap_or(Priority::DEFAULT);
@@ -266,7 +274,7 @@ fn preempt(draft: &InstanceDraft<'_>) -> Preempt {
     }
 }
 
-fn unicast_peers(draft: &UnicastDraft<'_>, family: Option<Family>) -> Option<Unicast> {
+fn unicast_peers(draft: &UnicastDraft<'_>, family: Option<Family>, virtual_nets: &[IpNet]) -> Option<Unicast> {
     let section = &draft.section;
     let Some(list) = &draft.peers else {
         if !section.has("peers") {
@@ -290,6 +298,9 @@ fn unicast_peers(draft: &UnicastDraft<'_>, family: Option<Family>) -> Option<Uni
             let message = format!("found {address} ({found}), expected {expected} like the virtual addresses");
             section.report(at.span(), key, message);
         }
+        for what in virtual_nets.iter().filter_map(|net| reserved(*address, net)).take(1) {
+            section.report(at.span(), key, format!("found {address}, {what}; expected a router's own address"));
+        }
     }
     for (index, peer) in list.get_ref().iter().enumerate() {
         let address = peer.get_ref();
@@ -306,6 +317,14 @@ fn unicast_peers(draft: &UnicastDraft<'_>, family: Option<Family>) -> Option<Uni
         source: inner(&draft.source),
         minimum_ttl: inner(&draft.minimum_ttl).unwrap_or(255),
     })
+}
+
+/// What `address` is in `net`, if it is no host's.
+fn reserved(address: IpAddr, net: &IpNet) -> Option<&'static str> {
+    match check_host_part(address, net) {
+        Err(AddressError::Reserved { what, .. }) => Some(what),
+        Err(_) | Ok(()) => None,
+    }
 }
 
 struct Tracking {

@@ -87,7 +87,12 @@ impl<'a> Section<'a> {
 
     /// Whether the key is there and is a list of nothing.
     pub(super) fn is_empty_list(&self, key: &str) -> bool {
-        self.table.get(key).and_then(|value| value.get_ref().as_array()).is_some_and(|array| array.is_empty())
+        self.length(key) == Some(0)
+    }
+
+    /// How many elements the list under `key` has in the file, right or wrong.
+    pub(super) fn length(&self, key: &str) -> Option<usize> {
+        Some(self.table.get(key)?.get_ref().as_array()?.len())
     }
 
     /// The table under `key`.
@@ -146,6 +151,11 @@ impl<'a> Section<'a> {
     /// Reports a problem with `key`, or with the section itself if that is empty.
     pub(super) fn report(&self, span: Range<usize>, key: &str, message: String) {
         self.problems.report(span, self.key(key), message, More::default());
+    }
+
+    /// Says that something about `key` is probably not meant.
+    pub(super) fn warn(&self, span: Range<usize>, key: &str, message: String) {
+        self.problems.warn(span, self.key(key), message);
     }
 
     fn key(&self, key: &str) -> String {

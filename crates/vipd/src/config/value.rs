@@ -1,6 +1,6 @@
 //! Single values: from TOML to the types of the field, or "found …, expected …".
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use vrrp::{Priority, Version, Vrid};
 use super::instance::{Effect, LeaseSetting, OnConflict, Tracked, Weight};
 use super::name::{InterfaceName, Name};
 use super::service::Principal;
-use crate::address::VipAddress;
+use crate::address::{VipAddress, check_kind};
 use crate::lease::LeasePlan;
 
 type Read<T> = Result<T, String>;
@@ -150,6 +150,16 @@ pub(super) fn interface(value: &DeValue<'_>) -> Read<InterfaceName> {
     }
 }
 
+/// The interface of an instance: one that others can be heard on.
+pub(super) fn home(value: &DeValue<'_>) -> Read<InterfaceName> {
+    match interface(value)? {
+        loopback if loopback.as_str() == "lo" => {
+            wrong(value, "the interface that the clients are on: no other host hears what is said on the loopback")
+        }
+        other => Ok(other),
+    }
+}
+
 /// A virtual address with its prefix length.
 pub(super) fn virtual_address(value: &DeValue<'_>) -> Read<IpNet> {
     const EXPECTED: &str = "an address with its prefix length, such as \"198.18.5.200/24\" or \"fd00::200/64\"";
@@ -164,21 +174,35 @@ pub(super) fn virtual_address(value: &DeValue<'_>) -> Read<IpNet> {
 pub(super) fn host_address(value: &DeValue<'_>) -> Read<IpAddr> {
     let address = value.as_str().and_then(|text| text.parse::<IpAddr>().ok());
     match address {
-        Some(address) if !address.is_unspecified() && !address.is_multicast() && !address.is_loopback() => Ok(address),
+        Some(address) if check_kind(address).is_ok() => Ok(address),
         Some(_) | None => wrong(value, "the address of a host, such as \"198.18.5.11\", without a prefix length"),
     }
 }
 
 /// Where to listen.
 pub(super) fn listen(value: &DeValue<'_>) -> Read<SocketAddr> {
-    let address = value.as_str().and_then(|text| text.parse::<SocketAddr>().ok()).filter(|address| address.port() > 0);
-    address.map_or_else(|| wrong(value, "an address and a port, such as \"127.0.0.1:9150\" or \"[::1]:9150\""), Ok)
+    let is_ours = |address: &SocketAddr| {
+        let ip = address.ip();
+        address.port() > 0 && !ip.is_multicast() && ip != IpAddr::V4(Ipv4Addr::BROADCAST)
+    };
+    let address = value.as_str().and_then(|text| text.parse::<SocketAddr>().ok()).filter(is_ours);
+    address.map_or_else(
+        || wrong(value, "an address of this host and a port, such as \"127.0.0.1:9150\" or \"[::1]:9150\""),
+        Ok,
+    )
 }
 
-/// An absolute path.
-pub(super) fn path(value: &DeValue<'_>) -> Read<PathBuf> {
+/// The absolute path of a Unix socket, as long as the kernel takes one (unix(7)).
+pub(super) fn socket(value: &DeValue<'_>) -> Read<PathBuf> {
+    const LONGEST: usize = 107;
     let text = text(value)?;
-    if text.starts_with('/') && text.len() > 1 { Ok(PathBuf::from(text)) } else { wrong(value, "an absolute path") }
+    match text.len() {
+        length if length > LONGEST => {
+            wrong(value, &format!("at most {LONGEST} bytes and not {length}: a socket has no longer path"))
+        }
+        length if length > 1 && text.starts_with('/') => Ok(PathBuf::from(text)),
+        _ => wrong(value, "an absolute path"),
+    }
 }
 
 /// One word of a command.

@@ -147,9 +147,9 @@ impl What {
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Started { instances } => write!(f, "ready, with {instances} instances"),
+            Self::Started { instances } => write!(f, "ready, with {instances} instance{}", plural(*instances)),
             Self::Stopped => f.write_str("stopped"),
-            Self::Reloaded { changes } => write!(f, "configuration read again: {changes} changes"),
+            Self::Reloaded { changes } => write!(f, "configuration read again: {changes} change{}", plural(*changes)),
             Self::ReloadRefused { error } => write!(f, "configuration not taken: {error}"),
             Self::Waiting { reason } => write!(f, "waiting: {reason}"),
             Self::Transition { from, to, reason } => write!(f, "{from} to {to}: {reason}"),
@@ -166,6 +166,10 @@ impl fmt::Display for What {
     }
 }
 
+const fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
 /// The first few of what may be thousands.
 fn list(addresses: &[IpNet]) -> String {
     const SHOWN: usize = 4;
@@ -179,6 +183,14 @@ fn list(addresses: &[IpNet]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        let words = |what: What| what.to_string();
+        assert_eq!(words(What::Started { instances: 1 }), "ready, with 1 instance");
+        assert_eq!(words(What::Reloaded { changes: 1 }), "configuration read again: 1 change");
+        assert_eq!(words(What::Reloaded { changes: 2 }), "configuration read again: 2 changes");
+    }
 
     #[test]
     fn an_event_is_one_flat_object() {

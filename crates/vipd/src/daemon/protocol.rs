@@ -81,6 +81,11 @@ pub enum Answer {
         /// What was done.
         message: String,
     },
+    /// The configuration is wrong, and nothing was changed.
+    Wrong {
+        /// Everything that is wrong with it.
+        error: String,
+    },
     /// It was refused, and nothing was changed.
     Refused {
         /// Why.

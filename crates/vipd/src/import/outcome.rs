@@ -111,6 +111,7 @@ pub(super) fn settle(mut draft: Draft, mut ledger: Ledger) -> Import {
             draft.instances.clear();
             draft.checks.clear();
             draft.groups.clear();
+            break String::new();
         }
         for (owner, reason) in guilty.into_iter().rev() {
             remove(&mut draft, owner, &reason, &mut ledger);

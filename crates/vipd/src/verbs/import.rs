@@ -1,11 +1,12 @@
 //! `vipd import`: keepalived.conf in, vipd.toml on stdout, what stayed behind on stderr. Touches nothing.
 
-use std::fs;
-use std::io::{self, Read as _, Write};
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 
 use bc_model::exit::Exit;
 
+use crate::config::read_all;
 use crate::import;
 
 /// Imports `file` (`-` is standard input): the configuration goes to `out`, the notes to `err`.
@@ -26,7 +27,8 @@ pub fn import(file: &Path, config_id: &str, out: &mut impl Write, err: &mut impl
     let import = match import::import(&name, &text, config_id, &included) {
         Ok(import) => import,
         Err(error) => {
-            writeln!(err, "error: {error}\n  hint: `keepalived -t -f {name}` shows how keepalived reads it")?;
+            let file = if file == Path::new("-") { "FILE" } else { &name };
+            writeln!(err, "error: {error}\n  hint: `keepalived -t -f {file}` shows how keepalived reads it")?;
             return Ok(Exit::Usage);
         }
     };
@@ -53,13 +55,10 @@ pub fn default_config_id() -> String {
 
 /// Name and text. A comment in an old encoding is no reason to refuse a file.
 fn read(file: &Path) -> io::Result<(String, String)> {
-    let mut bytes = Vec::new();
-    let name = if file == Path::new("-") {
-        io::stdin().lock().read_to_end(&mut bytes)?;
-        "<stdin>".to_owned()
+    let (name, bytes) = if file == Path::new("-") {
+        ("<stdin>".to_owned(), read_all(io::stdin().lock())?)
     } else {
-        bytes = fs::read(file)?;
-        file.display().to_string()
+        (file.display().to_string(), read_all(File::open(file)?)?)
     };
     Ok((name, String::from_utf8_lossy(&bytes).into_owned()))
 }
@@ -85,6 +84,8 @@ fn included(pattern: &str, from: &str) -> io::Result<Vec<(String, String)>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const INSTANCE: &str =

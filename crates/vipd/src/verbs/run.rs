@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::config::Config;
+use crate::config::{Config, Loaded};
+use crate::daemon::host::ThisHost;
 use crate::daemon::{DaemonError, Service, privilege};
 use crate::kernel::capability::Capability;
 
@@ -21,7 +22,11 @@ pub struct Request {
 /// Anything in [`DaemonError`]; nothing is held any more.
 pub fn run(request: Request) -> Result<(), DaemonError> {
     let Request { config: file, socket } = request;
-    let config = Config::load_for(&file, privilege::may_run_as)?;
+    let host = ThisHost { listens_elsewhere: socket.is_some() };
+    let Loaded { config, warnings } = Config::load_for(&file, &host)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     for capability in [Capability::NetAdmin, Capability::NetRaw] {
         if !capability.is_effective() {
             return Err(DaemonError::MissingCapability(capability));

@@ -94,7 +94,7 @@ fn a_reload_changes_what_differs_and_refuses_what_is_wrong() {
 
     daemon.rewrite("[[instance]]\nname = \"web\"\n");
     let refused = daemon.vipd("reload");
-    assert_eq!(refused.status.code(), Some(3));
+    assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("`mode` is missing"), "{refused:?}");
     assert_eq!(daemon.instance().state, "Active");
 

@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 use vrrp::{Discard, Notice};
 
 use super::Service;
+use super::reload::ReloadError;
 use crate::clock;
-use crate::config::{Name, describe_lease};
+use crate::config::{Name, describe, describe_lease};
 use crate::daemon::control::{Call, Caller, Reply};
 use crate::daemon::effect::{Command, Input, Refusal, Ticket};
 use crate::daemon::instance::Instance;
@@ -39,9 +40,11 @@ impl Service {
             }
             Request::Reload => {
                 let answer = match self.reload() {
-                    Ok(0) => Answer::Done { message: "nothing has changed".to_owned() },
-                    Ok(changes) => Answer::Done { message: format!("reloaded: {changes} changes") },
-                    Err(error) => Answer::Refused { error, hint: Some("nothing was changed".to_owned()) },
+                    Ok(changes) => Answer::Done { message: describe(&changes) },
+                    Err(ReloadError::Wrong(error)) => Answer::Wrong { error },
+                    Err(ReloadError::Refused(error)) => {
+                        Answer::Refused { error, hint: Some("nothing was changed".to_owned()) }
+                    }
                 };
                 return send(reply, answer);
             }

@@ -9,30 +9,46 @@ use vrrp::StateName;
 
 use super::{Service, Withheld};
 use crate::clock;
-use crate::config::{self, Change, Config, How, Mode, Name};
+use crate::config::{self, Change, Config, How, Loaded, Mode, Name};
 use crate::daemon::check;
 use crate::daemon::control::Listener;
 use crate::daemon::effect::Input;
 use crate::daemon::event::What;
+use crate::daemon::host::ThisHost;
 use crate::daemon::instance::Instance;
 use crate::daemon::metrics::Server;
-use crate::daemon::privilege;
 use crate::holder::Vip;
 use crate::lease::{LeaseId, LeasePlan, Leased};
 
+/// Why the configuration that was is still the one that is.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReloadError {
+    /// The file is wrong or cannot be read.
+    #[error("{0}")]
+    Wrong(String),
+    /// The file is right, and the host is in the way.
+    #[error("{0}")]
+    Refused(String),
+}
+
 impl Service {
     /// Reads the file again; all of it is taken, or nothing.
-    pub(super) fn reload(&mut self) -> Result<usize, String> {
+    pub(super) fn reload(&mut self) -> Result<Vec<Change>, ReloadError> {
         self.watchdog.reloading();
-        let loaded = Config::load_for(&self.file, privilege::may_run_as).map_err(|error| error.to_string());
-        let result = match loaded.and_then(|config| self.rebind(&config).map(|()| config)) {
-            Ok(config) => {
+        let host = ThisHost { listens_elsewhere: self.socket.is_some() };
+        let loaded = Config::load_for(&self.file, &host).map_err(|error| ReloadError::Wrong(error.to_string()));
+        let bound = |loaded: Loaded| self.rebind(&loaded.config).map_err(ReloadError::Refused).map(|()| loaded);
+        let result = match loaded.and_then(bound) {
+            Ok(Loaded { config, warnings }) => {
+                for warning in warnings {
+                    tracing::warn!("{warning}");
+                }
                 let changes = self.change_to(config);
-                self.report(None, What::Reloaded { changes });
+                self.report(None, What::Reloaded { changes: changes.len() });
                 Ok(changes)
             }
             Err(error) => {
-                self.report(None, What::ReloadRefused { error: error.clone() });
+                self.report(None, What::ReloadRefused { error: error.to_string() });
                 Err(error)
             }
         };
@@ -53,7 +69,7 @@ impl Service {
 
     /// Whoever begins or grows comes before whoever ends or shrinks, and takes over from him what he holds: an address that
     /// stays is guarded by a lease that runs, and configured, all the time.
-    pub(super) fn change_to(&mut self, config: Config) -> usize {
+    pub(super) fn change_to(&mut self, config: Config) -> Vec<Change> {
         let now = clock::now();
         let changes = config::diff(&self.config, &config);
         self.config = config;
@@ -135,7 +151,7 @@ impl Service {
         }
         self.moved();
         self.look_around(now);
-        changes.len()
+        changes
     }
 
     fn begin(&mut self, instance: &config::Instance, adopts: bool, now: Instant) {
