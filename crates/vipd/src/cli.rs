@@ -160,8 +160,14 @@ Examples:
   vipd unassign 198.18.5.200/24 --dev eth0
   vipd unassign --all                         every address that vipd has placed on this host";
 
+/// Either an address and its interface, or all.
+const UNASSIGN_USAGE: &str = "\
+vipd unassign [OPTIONS] <ADDR/PREFIX> --dev <IF>
+       vipd unassign [OPTIONS] --all [--dev <IF>]";
+
 /// `vipd unassign`.
 #[derive(Debug, Args)]
+#[command(override_usage = UNASSIGN_USAGE)]
 pub struct UnassignArgs {
     /// The address; the prefix length may be left out
     #[arg(value_name = "ADDR/PREFIX", required_unless_present = "all")]
@@ -222,8 +228,9 @@ Say whether a configuration is right, and what the daemon would do with it: addr
 what the kernel enforces if the daemon dies. Nothing is touched; with CAP_NET_ADMIN the kernel is asked for nf_tables, in a \
 table that is gone again at once.
 
-Everything that is wrong is shown at once, with its line; the exit status is then 2. An interface that does not exist is \
-only worth a warning: the daemon waits for it.";
+Everything that is wrong is shown at once, with its line; the exit status is then 2. What this host does not have is only \
+worth a warning, because it may come later: an interface, for which the daemon waits, the program of a check or of the hook, \
+a user. So is a unicast peer that is an address of this host.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:

@@ -40,6 +40,8 @@ fn a_command_line_that_cannot_be_meant_is_refused() {
         ("assign --dev eth0", "the following required arguments were not provided:\n  <ADDR/PREFIX>"),
         ("unassign", "the following required arguments were not provided:"),
         ("unassign 198.18.5.200/24", "the following required arguments were not provided:\n  --dev <IF>"),
+        ("unassign 198.18.5.200/24", "\n\nUsage: vipd unassign [OPTIONS] <ADDR/PREFIX> --dev <IF>\n"),
+        ("unassign", "\n       vipd unassign [OPTIONS] --all [--dev <IF>]\n"),
         ("unassign 198.18.5.200/24 --all", "cannot be used with"),
         ("assign 198.18.5.200/24 --dev eth0 --no-probe --probe-time 1s", "cannot be used with"),
         (

@@ -224,7 +224,7 @@ fn settle(spoken: Spoken<'_>, globals: &Globals, block: &Statement, ledger: &mut
             None => keys.push((key, value)),
         }
     }
-    let unicast = unicast(&spoken.peers, spoken.source, block, ledger);
+    let unicast = unicast(&spoken.peers, spoken.source, block, ledger)?;
     let interfaces = spoken.interfaces.into_iter().filter(|tracked| tracked.name != interface).collect();
     Ok(Settled { keys, unicast, interfaces, checks: spoken.checks, owner })
 }
@@ -311,16 +311,21 @@ fn unicast(
     source: Option<IpAddr>,
     block: &Statement,
     ledger: &mut Ledger,
-) -> Vec<(&'static str, String)> {
+) -> Result<Vec<(&'static str, String)>, String> {
     if peers.is_empty() {
         if source.is_some() {
             let reason =
                 "unicast_src_ip without unicast_peer: advertisements come from the interface's primary address";
             ledger.remark(block, reason);
         }
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let others: Vec<_> = peers.iter().filter(|(peer, _)| Some(*peer) != source).collect();
+    if let ([], Some(source)) = (others.as_slice(), source) {
+        return Err(format!(
+            "its only unicast_peer, {source}, is this host itself (unicast_src_ip); name the other routers"
+        ));
+    }
     let addresses: BTreeSet<_> = others.iter().map(|(peer, _)| peer.to_string()).collect();
     let mut keys = vec![("peers", quoted_list(&addresses.into_iter().collect::<Vec<_>>()))];
     keys.extend(source.map(|source| ("source", quoted(&source.to_string()))));
@@ -336,7 +341,7 @@ fn unicast(
         ledger.remark(block, "there is one minimum-ttl for all peers, so it is the lowest min_ttl of theirs");
     }
     keys.push(("minimum-ttl", minimum_ttl.to_string()));
-    keys
+    Ok(keys)
 }
 
 fn nets(nets: &[IpNet]) -> String {

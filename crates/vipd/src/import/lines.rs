@@ -97,6 +97,14 @@ impl Reader<'_> {
             return Ok(());
         }
         if line.starts_with("~SEQ") || line.starts_with("~LST") {
+            // It is for its own line. What it opens there and does not close would be missing below.
+            let error = |problem: String| ImportError { place: place.clone(), problem };
+            let tokens = words::cut(line).map_err(|quote| error(quote.to_string()))?;
+            let count = |wanted: fn(&Token) -> bool| tokens.iter().filter(|token| wanted(token)).count();
+            if count(|token| matches!(token, Token::Open)) != count(|token| matches!(token, Token::Close)) {
+                let problem = "a sequence or a list repeats one line, and the blocks of this one do not end in it";
+                return Err(error(problem.to_owned()));
+            }
             self.ledger.note(place, last_line, line, "sequence and list blocks are not expanded; write the lines out");
             return Ok(());
         }

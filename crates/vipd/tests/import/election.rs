@@ -105,3 +105,12 @@ fn a_peer_without_a_minimum_ttl_may_be_anywhere() {
     assert_eq!(ttl, 250);
     assert!(notes[0].contains("one minimum-ttl for all peers"), "{notes:?}");
 }
+
+#[test]
+fn an_instance_whose_only_peer_is_this_host_says_so() {
+    let text = instance("unicast_src_ip 198.18.0.1\nunicast_peer {\n198.18.0.1\n}");
+    let import = import("keepalived.conf", &text, "high", &no_includes).unwrap();
+    let words = "keepalived.conf:1-11: vrrp_instance VI_1: its only unicast_peer, 198.18.0.1, is this host itself (unicast_src_ip); \
+                 name the other routers";
+    assert_eq!((import.instances, notes(&import)), (0, vec![words.to_owned()]));
+}

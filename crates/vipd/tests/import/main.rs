@@ -281,6 +281,10 @@ fn malformed_files_are_refused_with_the_line() {
         "keepalived.conf:2: the block of `vrrp_instance` is never closed: `}` is missing"
     );
     assert_eq!(malformed("global_defs {\n}\n}\n"), "keepalived.conf:3: `}` without a block to close");
+    assert_eq!(
+        malformed("a {\n}\n~SEQ(i, 1, 3) vrrp_instance VI_$i {\n interface eth0\n}\n"),
+        "keepalived.conf:3: a sequence or a list repeats one line, and the blocks of this one do not end in it"
+    );
     assert_eq!(malformed("{\n}\n"), "keepalived.conf:1: `{` without a keyword before it");
     assert_eq!(malformed(&"a {\n".repeat(100)), "keepalived.conf:33: blocks nest too deeply");
     assert_eq!(
