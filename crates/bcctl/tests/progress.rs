@@ -176,24 +176,7 @@ fn the_list_shows_all_steps_at_work_and_ctrl_c_stops_between_two() {
 fn a_base_backup_says_how_far_it_is() {
     let Some(site) = site() else { return };
     // A slow wire.
-    let real = site.program("pg_basebackup");
-    // The path says the version, as Debian's does.
-    let version = real.ancestors().nth(2).and_then(|path| path.file_name()).expect("VERSION/bin");
-    let slow = site.path("slow").join(version).join("bin");
-    fs::create_dir_all(&slow).expect("a directory");
-    for program in fs::read_dir(real.parent().expect("a directory")).expect("a directory").flatten() {
-        if program.file_name() != "pg_basebackup" {
-            std::os::unix::fs::symlink(program.path(), slow.join(program.file_name())).expect("a link");
-        }
-    }
-    let wrapper = slow.join("pg_basebackup");
-    fs::write(&wrapper, format!("#!/bin/sh\nexec {} --max-rate=2M \"$@\"\n", real.display())).expect("a script");
-    fs::set_permissions(&wrapper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("mode");
-    let inventory = fs::read_to_string(site.path("bc.toml")).expect("a file");
-    let bin = |path: &std::path::Path| format!("bin-directory = \"{}\"", path.display());
-    let slowly = inventory.replacen(&bin(real.parent().expect("a directory")), &bin(&slow), 1);
-    assert_ne!(slowly, inventory);
-    fs::write(site.path("bc.toml"), slowly).expect("a file");
+    site.wrap("pg_basebackup", "exec \"$real\" --max-rate=2M \"$@\"");
 
     site.kill_server("pg1");
     site.unplug("pg1");

@@ -31,12 +31,20 @@ pub(crate) fn attempt(inventory: &Inventory, host: &str, source: &str, operation
     } else {
         (String::new(), format!("[ -f {data}/postgresql.conf ] || archive=\n"))
     };
+    // pg_rewind empties the files that it is going to copy before it copies the first one: whatever becomes of it, the host's own
+    // configuration is put back, for the copy that follows takes it from the old data.
+    //
     // The message counts, not the status: before the source's checkpoint it says "no rewind required" with status 0.
     let job = format!(
         "set -e\n\
          [ ! -e {copy} ] && [ ! -e {old} ] && [ ! -e {aside}/refused ] || exit 0\n\
          mkdir -p -m 0700 {aside}\n\
-         refuse() {{ {{ echo \"$1\"; tail -n 2 {aside}/said 2>/dev/null; }} | tr '\\n' ' ' >{aside}/refused; exit 0; }}\n\
+         keep_own() {{\n  \
+           for file in postgresql.conf pg_hba.conf pg_ident.conf postgresql.auto.conf; do\n    \
+             [ ! -f {aside}/$file ] || cp -p {aside}/$file {data}/$file\n  \
+           done\n\
+         }}\n\
+         refuse() {{ [ ! -e {aside}/begun ] || {{ keep_own; sync -f {data}; }}; {{ echo \"$1\"; tail -n 2 {aside}/said 2>/dev/null; }} | tr '\\n' ' ' >{aside}/refused; exit 0; }}\n\
          [ ! -e {aside}/begun ] || refuse 'a rewind had begun and not ended, and is never continued'\n\
          for file in postgresql.conf pg_hba.conf pg_ident.conf postgresql.auto.conf; do\n  \
            [ ! -f {data}/$file ] || cp -p {data}/$file {aside}/$file\n\
@@ -55,9 +63,7 @@ pub(crate) fn attempt(inventory: &Inventory, host: &str, source: &str, operation
          touch {aside}/begun && sync {aside}/begun {aside}\n\
          rewind || refuse 'pg_rewind broke off:'\n\
          grep -Eq 'Done!|no rewind required' {aside}/said || refuse 'pg_rewind did not say that it is done:'\n\
-         for file in postgresql.conf pg_hba.conf pg_ident.conf postgresql.auto.conf; do\n  \
-           [ ! -f {aside}/$file ] || cp -p {aside}/$file {data}/$file\n\
-         done\n\
+         keep_own\n\
          {mark}\
          sync -f {data}\n\
          mv -T {aside} {old}\n\

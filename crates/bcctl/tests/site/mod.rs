@@ -413,6 +413,27 @@ impl Site {
         self.bin.join(name)
     }
 
+    /// From here on a program of PostgreSQL is this script as far as bcctl is concerned; `$real` is the program.
+    pub(crate) fn wrap(&self, name: &str, script: &str) {
+        // The path says the version, as Debian's does.
+        let version = self.bin.parent().and_then(Path::file_name).expect("VERSION/bin");
+        let wrapped = self.path("wrapped").join(version).join("bin");
+        fs::create_dir_all(&wrapped).expect("a directory");
+        for program in
+            fs::read_dir(&self.bin).expect("a directory").flatten().filter(|program| program.file_name() != name)
+        {
+            std::os::unix::fs::symlink(program.path(), wrapped.join(program.file_name())).expect("a link");
+        }
+        let wrapper = wrapped.join(name);
+        fs::write(&wrapper, format!("#!/bin/sh\nreal={}\n{script}\n", self.program(name).display())).expect("a script");
+        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("mode");
+        let inventory = fs::read_to_string(self.path("bc.toml")).expect("a file");
+        let directory = |path: &Path| format!("bin-directory = \"{}\"", path.display());
+        let other = inventory.replacen(&directory(&self.bin), &directory(&wrapped), 1);
+        assert_ne!(other, inventory);
+        fs::write(self.path("bc.toml"), other).expect("a file");
+    }
+
     /// From here on `fence` is the real program, which keeps every request it gets in `fence.log`. Each host has one device, whose
     /// off is worth `grade`; the policy of the site asks for `wanted`.
     pub(crate) fn fence(&self, grade: &str, wanted: &str) {
