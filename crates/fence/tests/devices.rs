@@ -171,7 +171,7 @@ fn a_watchdog_is_patted_while_its_check_holds_and_disarmed_only_on_request() {
     bench::install(&check, &format!("#!/bin/sh\n[ ! -e {} ]\n", bench.path("fails").display()));
     let guard = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fence"));
-        command.args(["watchdog", "run", "--timeout", "2s", "--node", "pg1", "--device"]).arg(fuse.watchdog());
+        command.args(["watchdog", "run", "--timeout", "4s", "--node", "pg1", "--device"]).arg(fuse.watchdog());
         command.arg("--record").arg(&record).arg("--").arg(&check).stderr(Stdio::null()).spawn().unwrap()
     };
     let words = || fs::read_to_string(&record).unwrap_or_default();
