@@ -63,7 +63,7 @@ pub(crate) fn possible() -> bool {
 /// Opens the switch in `namespace`. A table is free when the last descriptor of its owner's socket is closed, and a test next
 /// door that is about to start a program has a copy of every descriptor until it does.
 pub(crate) fn open(namespace: &Namespace, table: &str) -> DeadMan {
-    let deadline = Instant::now() + ms(5000);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         match namespace.inside(|| DeadMan::open(table.parse().unwrap())) {
             Err(LeaseError::Unavailable(Missing::Taken(_))) if Instant::now() < deadline => std::thread::sleep(ms(2)),

@@ -13,6 +13,13 @@ use super::world::{Host, until};
 pub const ZEBRA: &str = "/usr/lib/frr/zebra";
 pub const VRRPD: &str = "/usr/lib/frr/vrrpd";
 
+/// Whether that is the log of a vrrpd that advertises nothing, because zebra has not told it again that its macvlan has an
+/// address. It happens where the kernel reports protodown on and off in one state of the link, and is mended by
+/// FRRouting/frr pull request 19861 of 2025. Where all goes well, one or a few advertisements are lost like that.
+pub fn has_lost_its_address(log: &str) -> bool {
+    log.matches("Failed to find address to bind on vrrp").count() >= 20
+}
+
 pub fn start(host: &Host, setting: &Setting) -> Router {
     for instance in &setting.instances {
         plug_macvlan(host, instance.vrid, &instance.addresses, setting.is_ipv6());

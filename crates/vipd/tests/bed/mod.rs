@@ -15,6 +15,7 @@ pub mod observer;
 pub mod process;
 pub mod router;
 pub mod site;
+pub mod tell;
 pub mod vipd;
 #[path = "../netns/world.rs"]
 pub mod world;

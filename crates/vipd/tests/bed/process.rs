@@ -1,5 +1,6 @@
 //! A daemon with all its processes: signalled together, and gone when dropped.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::Read as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -8,6 +9,15 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+
+thread_local! {
+    static LAST_WORDS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What the daemons of this thread had printed that were dropped by a panic.
+pub fn last_words() -> Vec<String> {
+    LAST_WORDS.take()
+}
 
 /// A running daemon. Killed when dropped.
 pub struct Process {
@@ -95,7 +105,9 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            println!("{}:\n{}", self.log.display(), self.log());
+            let log = self.log();
+            println!("{}:\n{log}", self.log.display());
+            LAST_WORDS.with_borrow_mut(|words| words.push(log));
         }
     }
 }

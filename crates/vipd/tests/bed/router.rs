@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::process::Process;
-use super::world::{Host, can_make_namespaces};
+use super::world::{Host, PATIENCE, can_make_namespaces};
 use super::{frr, keepalived, vipd};
 
 /// Who made the router.
@@ -107,7 +107,7 @@ impl Router {
     /// Asks it to end, and waits until it has.
     pub fn stop(&mut self) {
         self.daemon().terminate();
-        self.daemon().wait(Duration::from_secs(10));
+        self.daemon().wait(PATIENCE);
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::frame::{Advert, Frame};
 use super::observer::{Observer, now};
 use super::router::{Make, Router, Setting};
-use super::world::{Host, World};
+use super::world::{Host, PATIENCE, World};
 
 /// The wire with its observer. Hosts 0 and 1 have the addresses 198.18.5.10 and .11, fe80::10 and fe80::11.
 pub struct Site {
@@ -49,8 +49,8 @@ impl Site {
     pub fn start_active(&self, make: Make, host: usize, setting: &Setting) -> Router {
         let from = now();
         let mut router = make.start(&self.world.hosts[host], setting);
-        // A daemon may take a second to start on a busy machine, and to preempt takes an Active_Down_Interval.
-        let patience = setting.active_down_interval() + Duration::from_secs(8);
+        // A daemon may take seconds to start on a busy machine, and to preempt takes an Active_Down_Interval.
+        let patience = setting.active_down_interval() + PATIENCE;
         self.observer.wait_for(&format!("{make:?} on host {host}"), from, patience, self.is_active(host, setting));
         router.daemon().assert_running();
         router
@@ -64,22 +64,23 @@ impl Site {
         [lower, higher]
     }
 
-    /// Waits until for three intervals nobody but that host has advertised.
+    /// Waits until that host, and for three intervals nobody else, has advertised. It is the last that was heard, so no
+    /// advertisement before it is still to be read.
     #[track_caller]
     pub fn settled(&self, host: usize, setting: &Setting) {
         let (is_active, from) = (self.is_active(host, setting), now());
+        let patience = setting.active_down_interval() + PATIENCE;
         let mut alone_since = from;
-        while now() < alone_since + setting.interval * 3 + Duration::from_millis(50) {
-            std::thread::sleep(Duration::from_millis(2));
-            let vrid = setting.instances[0].vrid;
-            if let Some(other) = self.observer.adverts(vrid, alone_since).iter().rfind(|advert| !is_active(advert)) {
+        loop {
+            let heard = self.observer.adverts(setting.instances[0].vrid, alone_since);
+            if let Some(other) = heard.iter().rfind(|advert| !is_active(advert)) {
                 alone_since = other.at + Duration::from_nanos(1);
+            } else if heard.len() >= 2 && heard[heard.len() - 1].at >= alone_since + setting.interval * 3 {
+                return;
             }
-            let patience = setting.active_down_interval() + Duration::from_secs(10);
             assert!(now() < from + patience, "host {host} is not alone Active; {}", self.observer.story(from));
+            std::thread::sleep(Duration::from_millis(2));
         }
-        let heard = self.observer.adverts(setting.instances[0].vrid, alone_since);
-        assert!(heard.len() >= 2, "host {host} is silent; {}", self.observer.story(from));
     }
 
     /// What will take the plug out of that host's switch port, without a moment's delay.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::bed::process::Process;
-use super::bed::world::{Host, World, until};
+use super::bed::world::{Host, PATIENCE, World, until};
 use super::instance::{Daemon, elected, managed, unhurried};
 
 const VIP: &str = "198.18.5.200";
@@ -50,7 +50,7 @@ fn answers(asker: &Host, host: &Host) -> bool {
     let vip = VIP.parse().unwrap();
     asker.namespace.ip("neighbour flush dev eth0\n");
     asker.talk_to(vip);
-    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    let deadline = std::time::Instant::now() + PATIENCE;
     while asker.neighbour(vip).is_none() && std::time::Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -291,7 +291,7 @@ fn a_second_daemon_is_refused_before_it_touches_what_the_first_one_has() {
         let mut command: Command = host.namespace.command(env!("CARGO_BIN_EXE_vipd"));
         command.arg("run").arg("--config").arg(daemon.file("vipd.toml")).arg("--socket").arg(socket);
         let mut process = Process::start(&mut command, &directory, "second.log");
-        let code = process.wait(Duration::from_secs(10)).code();
+        let code = process.wait(PATIENCE).code();
         assert_eq!(code, Some(3), "{}", process.log());
     };
     second(&daemon.file("vipd.sock"));
@@ -316,6 +316,6 @@ fn a_file_that_is_no_socket_is_left_alone() {
     let mut command = world.hosts[0].namespace.command(env!("CARGO_BIN_EXE_vipd"));
     command.arg("run").arg("--config").arg(&file).arg("--socket").arg(&file);
     let mut process = Process::start(&mut command, &directory, "vipd.log");
-    until("it ends", || process.wait(Duration::from_secs(10)).code() == Some(3));
+    until("it ends", || process.wait(PATIENCE).code() == Some(3));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), managed(""), "{}", process.log());
 }

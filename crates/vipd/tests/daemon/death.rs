@@ -7,7 +7,8 @@ use super::bed::asker::{Asker, answers};
 use super::bed::observer::now;
 use super::bed::router::{Instance, Make, Setting};
 use super::bed::site::Site;
-use super::bed::world::until;
+use super::bed::tell::tell;
+use super::bed::world::{PATIENCE, until};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(198, 18, 5, 200);
 /// What a busy machine may add to a timer; a quiet one adds less than a millisecond.
@@ -52,7 +53,7 @@ fn die(end: &End) {
         End::Stopped => higher.stop(),
         End::Cut => site.scissors(0).cut(),
     }
-    let took_over = site.observer.wait_for("the Backup", ended, Duration::from_secs(5), site.is_active(1, &low)).at;
+    let took_over = site.observer.wait_for("the Backup", ended, PATIENCE, site.is_active(1, &low)).at;
     std::thread::sleep(AFTER);
     drop(asker);
 
@@ -76,20 +77,20 @@ fn die(end: &End) {
 
 #[test]
 fn nobody_answers_beside_the_new_owner_when_the_old_one_is_killed() {
-    die(&End::Killed);
+    tell(|| die(&End::Killed));
 }
 
 #[test]
 fn nobody_answers_beside_the_new_owner_when_the_old_one_is_frozen() {
-    die(&End::Frozen);
+    tell(|| die(&End::Frozen));
 }
 
 #[test]
 fn a_daemon_that_is_told_to_end_hands_over_within_skew_time() {
-    die(&End::Stopped);
+    tell(|| die(&End::Stopped));
 }
 
 #[test]
 fn a_cut_link_moves_the_address() {
-    die(&End::Cut);
+    tell(|| die(&End::Cut));
 }

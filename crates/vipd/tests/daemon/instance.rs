@@ -11,7 +11,7 @@ use vipd::client::{Client, ClientError, Next};
 use vipd::daemon::protocol::{Answer, Request};
 
 use super::bed::process::Process;
-use super::bed::world::Host;
+use super::bed::world::{Host, PATIENCE};
 
 /// A running daemon. Killed when dropped.
 pub struct Daemon<'h> {
@@ -80,7 +80,7 @@ impl<'h> Daemon<'h> {
         let socket = self.file(self.socket);
         let mut client = Client::ask(&socket, &Request::Events { recent: true })?;
         let (mut events, mut silent) = (Vec::new(), false);
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let quiet = Instant::now() + Duration::from_millis(if silent { 10 } else { 300 });
             let until = if events.is_empty() { deadline } else { quiet.min(deadline) };
@@ -127,10 +127,10 @@ impl<'h> Daemon<'h> {
         program
     }
 
-    /// Waits until `check` holds, for at most ten seconds; shows the log if it never does.
+    /// Waits until `check` holds, for at most half a minute; shows the log if it never does.
     #[track_caller]
     pub fn until(&mut self, what: &str, mut check: impl FnMut(&Self) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         while !check(self) {
             self.process.assert_running();
             assert!(Instant::now() < deadline, "gave up waiting until {what}:\n{}", self.process.log());

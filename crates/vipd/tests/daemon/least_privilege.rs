@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::bed::process::Process;
-use super::bed::world::{World, until};
+use super::bed::world::{PATIENCE, World, until};
 use super::instance::{Daemon, elected, unhurried};
 
 #[test]
@@ -92,7 +92,7 @@ fn systemd_is_told_when_it_is_ready_that_it_lives_and_that_it_stops() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     let socket = UnixDatagram::bind(at("notify")).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     fs::write(at("vipd.toml"), elected(200, "")).unwrap();
     let mut command: Command = world.hosts[0].namespace.command(env!("CARGO_BIN_EXE_vipd"));
     command.arg("run").arg("--config").arg(at("vipd.toml")).arg("--socket").arg(at("vipd.sock"));
@@ -119,5 +119,5 @@ fn systemd_is_told_when_it_is_ready_that_it_lives_and_that_it_stops() {
     wait_for("READY=1");
     process.terminate();
     wait_for("STOPPING=1");
-    assert!(process.wait(Duration::from_secs(10)).success());
+    assert!(process.wait(PATIENCE).success());
 }

@@ -3,7 +3,7 @@
 use bc_model::vip::{VipOutcome, VipReport};
 
 use super::bed::observer::{Observer, now};
-use super::bed::world::{World, until};
+use super::bed::world::{PATIENCE, World, until};
 use super::instance::{Daemon, managed, unhurried};
 
 fn text(bytes: &[u8]) -> String {
@@ -81,7 +81,7 @@ fn a_daemon_that_ends_leaves_nothing() {
     let mut daemon = Daemon::start(host, &managed(""));
     assert_eq!(daemon.vipd("acquire web").status.code(), Some(0));
     daemon.process.terminate();
-    assert!(daemon.process.wait(std::time::Duration::from_secs(10)).success());
+    assert!(daemon.process.wait(PATIENCE).success());
     assert_eq!(host.addresses(), before);
     let ruleset = host.namespace.command("nft").args(["list", "ruleset"]).output().unwrap();
     assert_eq!(text(&ruleset.stdout), "", "no table of ours is left");

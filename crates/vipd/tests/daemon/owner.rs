@@ -1,6 +1,6 @@
 //! The owner of an address (priority 255): the address is the interface's own, and stays so.
 
-use super::bed::world::{Host, World};
+use super::bed::world::{Host, PATIENCE, World};
 use super::instance::{Daemon, unhurried};
 
 /// The kernel's word on the address itself; its IPv6 neighbour on the interface is still being checked when a test begins.
@@ -25,7 +25,7 @@ fn the_owners_own_address_outlives_the_daemon_as_it_was() {
             daemon.process.kill();
         } else {
             daemon.process.terminate();
-            assert!(daemon.process.wait(std::time::Duration::from_secs(10)).success());
+            assert!(daemon.process.wait(PATIENCE).success());
         }
         assert_eq!(own(host), before, "killed: {kill}");
     }

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use super::bed::world::{World, until};
+use super::bed::world::{PATIENCE, World, until};
 use super::instance::{Daemon, elected};
 
 /// More than the daemon has room for, by far.
@@ -27,7 +27,7 @@ fn silent_clients_of_the_control_socket_take_no_descriptors_from_it() {
     let clients: Vec<_> = (0..MANY).map(|_| UnixStream::connect(daemon.file("vipd.sock")).unwrap()).collect();
     // The last one has been let in, or told why not.
     let mut last = clients.last().unwrap();
-    last.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
+    last.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut said = String::new();
     let _ = last.read_to_string(&mut said);
     let after = open_files(&daemon);

@@ -11,7 +11,7 @@ use super::bed::frame::Frame;
 use super::bed::observer::now;
 use super::bed::router::{Instance, Make, Setting};
 use super::bed::site::Site;
-use super::bed::world::Host;
+use super::bed::world::{Host, PATIENCE};
 use super::instance::{Daemon, elected};
 
 /// Has the kernel refuse what that host wants to say in VRRP; frames that are sent as such still leave.
@@ -44,8 +44,7 @@ fn whoever_cannot_advertise_steps_back_and_leaves_the_neighbours_to_its_peer() {
         let muted = now();
         nft(host, MUTE);
         let mute = now();
-        let patience = Duration::from_secs(5);
-        let taken = site.observer.wait_for("the peer", muted, patience, site.is_active(1, &low)).at;
+        let taken = site.observer.wait_for("the peer", muted, PATIENCE, site.is_active(1, &low)).at;
         // It tries again now and then, and each time it says why it cannot.
         daemon.until("it has said twice what is wrong", |daemon| {
             let why = |event: &&Value| {

@@ -8,7 +8,7 @@ use pnet::util::MacAddr;
 
 use super::bed::frame::Frame;
 use super::bed::observer::{Observer, now};
-use super::bed::world::{Host, World, until};
+use super::bed::world::{Host, PATIENCE, World, until};
 use super::instance::{Daemon, elected, unhurried};
 
 const V4: &str = "virtual-mac = true";
@@ -105,7 +105,7 @@ fn it_carries_the_traffic_and_the_hosts_own_mac_address_never_speaks_for_it() {
         daemon.instance().state == "Active" && bearers(&world.hosts[0]).len() == 1
     });
     again.process.terminate();
-    assert!(again.process.wait(Duration::from_secs(10)).success());
+    assert!(again.process.wait(PATIENCE).success());
     assert!(bearers(&world.hosts[0]).is_empty(), "{:?}", bearers(&world.hosts[0]));
     for key in ["ipv4/conf/eth0/arp_ignore", "ipv4/conf/eth0/arp_announce"] {
         assert_eq!(sysctl(&world.hosts[0], key), "0", "{key} is as it was");

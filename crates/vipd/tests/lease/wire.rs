@@ -21,7 +21,7 @@ pub(crate) const SOLICITOR6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 
 pub(crate) const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x200);
 
 /// What a busy machine may take for an answer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 const HOLDER_MAC: MacAddr = MacAddr(2, 0, 0, 0, 5, 1);
 const ASKER_MAC: MacAddr = MacAddr(2, 0, 0, 0, 5, 2);
@@ -105,7 +105,7 @@ impl Asker {
         self.ask_for(&[], questions, gap, end);
     }
 
-    /// The same, and for up to 5 s more until there is an answer to each that is `wanted`: it may be held up.
+    /// The same, and for a while more until there is an answer to each that is `wanted`: it may be held up.
     pub(crate) fn ask_for(&mut self, wanted: &[Question], questions: &[Question], gap: Duration, end: Instant) {
         let deadline = end + PATIENCE;
         loop {
@@ -136,7 +136,7 @@ impl Asker {
 
     /// Waits until all that was asked has been answered, for at most 5 s.
     pub(crate) fn catch_up(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + Duration::from_secs(5);
         while self.answered.len() < self.asked.len() && Instant::now() < deadline {
             self.read();
         }

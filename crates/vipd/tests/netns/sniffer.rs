@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use pnet::datalink::{self, Channel, Config, DataLinkSender};
 
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 
 /// IEEE 802 "local experimental Ethertype 1": nobody here speaks it.
 const MARKER: [u8; 2] = [0x88, 0xb5];
@@ -59,7 +59,7 @@ impl Sniffer {
     pub fn frames(&mut self) -> Vec<Vec<u8>> {
         let marker = [&[0xff; 6], &[2, 0, 0, 0, 0, 1], &MARKER[..], &[0; 46]].concat();
         self.mark.send_to(&marker, None).expect("sent").expect("sent");
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + PATIENCE;
         let is_marker = |frame: &Vec<u8>| frame[12..14] == MARKER;
         loop {
             let mut seen = self.seen.lock().expect("lock");

@@ -198,10 +198,14 @@ impl World {
     }
 }
 
-/// Waits until `check` holds, for at most five seconds.
+/// How long anything may take that is not measured: what takes milliseconds has taken eight seconds where others were
+/// compiling.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `check` holds, for at most half a minute.
 #[track_caller]
 pub fn until(what: &str, mut check: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + PATIENCE;
     while !check() {
         assert!(Instant::now() < deadline, "gave up waiting until {what}");
         thread::sleep(Duration::from_millis(5));

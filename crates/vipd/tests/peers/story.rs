@@ -7,15 +7,14 @@ use super::bed::frame::{Advert, Frame};
 use super::bed::observer::{Observer, now, sleep_until};
 use super::bed::router::{Make, Router, Setting, bare};
 use super::bed::site::Site;
-use super::bed::world::until;
+use super::bed::tell::tell;
+use super::bed::world::{PATIENCE, until};
 use super::protocol::{Protocol, VIP, VRID};
 
 /// What a busy machine may add to a timer.
 const LATE: Duration = Duration::from_millis(400);
 /// What a timer may fire early: FRR computes in whole centiseconds, and rounds down.
 const EARLY: Duration = Duration::from_millis(12);
-/// How long a router may take to react to what is not timed: a link, its own end.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 const LOW: usize = 1;
 const HIGH: usize = 0;
@@ -23,6 +22,10 @@ const HIGH: usize = 0;
 /// Election, preemption, priority 0, preemption again, and a sudden death. The router with the lower priority is on the
 /// host with the higher address, so that no address decides what a priority should.
 pub fn life(lower: Make, higher: Make, protocol: Protocol) {
+    tell(|| live(lower, higher, protocol));
+}
+
+fn live(lower: Make, higher: Make, protocol: Protocol) {
     let Some(site) = site(&[lower, higher]) else { return };
     let (low, high) = (protocol.setting(100), protocol.setting(200));
     let mut backup = site.start_active(lower, LOW, &low);
@@ -34,8 +37,8 @@ pub fn life(lower: Make, higher: Make, protocol: Protocol) {
     let from_high = |advert: &Advert| advert.source == site.source(HIGH, &high);
     let resigns = |advert: &Advert| from_high(advert) && advert.priority == 0;
     let resigned = site.observer.wait_for("priority 0", stopped, PATIENCE, resigns).at;
-    let took_over = site.observer.wait_for("the Backup", resigned, PATIENCE, site.is_active(LOW, &low)).at;
     let late = lateness(lower, &low);
+    let took_over = site.observer.wait_for("the Backup", resigned, PATIENCE, site.is_active(LOW, &low)).at;
     within("a Backup takes over Skew_Time after priority 0", took_over - resigned, low.skew(), late);
     active.daemon().wait(PATIENCE);
     holds(&site, LOW, lower, &low);
@@ -79,6 +82,10 @@ fn preempt(site: &Site, lower: (Make, &Setting), higher: (Make, &Setting)) -> Ro
 /// Two routers of one priority that did not hear each other: when they do, the higher address stays Active
 /// (RFC 9568 §6.4.3).
 pub fn tie(on_lower_address: Make, on_higher_address: Make, protocol: Protocol) {
+    tell(|| draw(on_lower_address, on_higher_address, protocol));
+}
+
+fn draw(on_lower_address: Make, on_higher_address: Make, protocol: Protocol) {
     let Some(site) = site(&[on_lower_address, on_higher_address]) else { return };
     let setting = protocol.setting(150);
     let mut second = site.start_active(on_higher_address, LOW, &setting);
@@ -106,6 +113,10 @@ pub fn tie(on_lower_address: Make, on_higher_address: Make, protocol: Protocol) 
 /// The network is cut, both are Active, and it heals: the neighbours have heard the loser last, so the winner announces the
 /// addresses again. The cut ends just after an advertisement of the loser's, so that the winner's is the first to be heard.
 pub fn split_brain(loser: Make, winner: Make, protocol: Protocol) {
+    tell(|| part(loser, winner, protocol));
+}
+
+fn part(loser: Make, winner: Make, protocol: Protocol) {
     let Some(site) = site(&[loser, winner]) else { return };
     let (low, high) = (protocol.setting(100), protocol.setting(200));
     let _routers = site.start_pair((loser, &low), (winner, &high));
@@ -135,6 +146,10 @@ pub fn split_brain(loser: Make, winner: Make, protocol: Protocol) {
 
 /// With Preempt_Mode false a lower priority stays Active for as long as it advertises (RFC 9568 §6.4.2).
 pub fn patience(lower: Make, higher: Make, protocol: Protocol) {
+    tell(|| bear(lower, higher, protocol));
+}
+
+fn bear(lower: Make, higher: Make, protocol: Protocol) {
     let Some(site) = site(&[lower, higher]) else { return };
     // A lower router that a busy machine holds up is not to be silent for as long as the higher one waits.
     let unhurried = |priority| {
@@ -161,13 +176,17 @@ pub fn patience(lower: Make, higher: Make, protocol: Protocol) {
     active.daemon().terminate();
     let resigns = |advert: &Advert| advert.priority == 0;
     let resigned = site.observer.wait_for("priority 0", stopped, PATIENCE, resigns).at;
-    let took_over = site.observer.wait_for("the Backup", resigned, PATIENCE, site.is_active(HIGH, &high)).at;
     let late = lateness(higher, &high);
+    let took_over = site.observer.wait_for("the Backup", resigned, PATIENCE, site.is_active(HIGH, &high)).at;
     within("a Backup takes over Skew_Time after priority 0", took_over - resigned, high.skew(), late);
 }
 
 /// A vipd that is Active and dies, or hangs, is silent before another takes over: at no time do two hosts answer.
 pub fn silence(backup: Make, strike: fn(&mut Router)) {
+    tell(|| fall_silent(backup, strike));
+}
+
+fn fall_silent(backup: Make, strike: fn(&mut Router)) {
     let Some(site) = site(&[backup]) else { return };
     let (low, high) = (Protocol::V3.setting(100), Protocol::V3.setting(200));
     let [_backup, mut active] = site.start_pair((backup, &low), (Make::Vipd, &high));
