@@ -113,8 +113,8 @@ pub enum What {
     },
     /// The hook did not do its work.
     HookFailed {
-        /// The event it was run for.
-        seq: u64,
+        /// The place of the event that it was run for.
+        about: u64,
         /// What happened.
         error: String,
     },
@@ -161,7 +161,7 @@ impl fmt::Display for What {
             Self::Priority { from, to } => write!(f, "priority {from} to {to}"),
             Self::Check { name, up } => write!(f, "check {name} is {}", if *up { "up" } else { "down" }),
             Self::Failed { what, error } => write!(f, "{what}: {error}"),
-            Self::HookFailed { seq, error } => write!(f, "hook for event {seq}: {error}"),
+            Self::HookFailed { about, error } => write!(f, "hook for event {about}: {error}"),
         }
     }
 }
@@ -199,5 +199,32 @@ mod tests {
         let text = r#"{"seq":7,"at":"1970-01-01T00:00:00Z","instance":"gocd","event":"listen-again","late-ms":12}"#;
         assert_eq!(serde_json::to_string(&event).unwrap(), text);
         assert_eq!(serde_json::from_str::<Event>(text).unwrap(), event);
+    }
+
+    /// The fields of what happened stand beside those of the event itself.
+    #[test]
+    fn every_event_can_be_read_again() {
+        let all = [
+            What::Started { instances: 1 },
+            What::Stopped,
+            What::Reloaded { changes: 1 },
+            What::ReloadRefused { error: "e".into() },
+            What::Waiting { reason: "r".into() },
+            What::Transition { from: "Backup".into(), to: "Active".into(), reason: "r".into() },
+            What::Contested { by: [198, 18, 5, 1].into(), priority: 1 },
+            What::ListenAgain { late_ms: 1 },
+            What::Conflict { address: [198, 18, 5, 1].into(), mac: "m".into(), how: "h".into() },
+            What::Restored { addresses: vec!["198.18.5.200/24".parse().unwrap()] },
+            What::AddressLost { addresses: Vec::new(), reason: "r".into() },
+            What::Priority { from: 1, to: 2 },
+            What::Check { name: "c".into(), up: true },
+            What::Failed { what: "w".into(), error: "e".into() },
+            What::HookFailed { about: 1, error: "e".into() },
+        ];
+        for what in all {
+            let event = Event { seq: 7, at: jiff::Timestamp::UNIX_EPOCH, instance: Some("web".into()), what };
+            let line = serde_json::to_string(&event).unwrap();
+            assert_eq!(serde_json::from_str::<Event>(&line).ok(), Some(event), "{line}");
+        }
     }
 }

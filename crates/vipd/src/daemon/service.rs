@@ -152,7 +152,7 @@ impl Service {
                 }
                 Wake::Call(call) => self.answer(call),
                 Wake::Ran(ran) => self.judge(&ran),
-                Wake::HookFailed(Failed { seq, error }) => self.report(None, What::HookFailed { seq, error }),
+                Wake::HookFailed(Failed { seq, error }) => self.report(None, What::HookFailed { about: seq, error }),
             }
         }
         self.end().await
@@ -522,7 +522,7 @@ impl Service {
             return;
         }
         if let Err(Failed { seq, error }) = self.hook.push(event) {
-            self.report(None, What::HookFailed { seq, error });
+            self.report(None, What::HookFailed { about: seq, error });
         }
     }
 }
