@@ -9,6 +9,8 @@
 mod another_mac;
 #[expect(dead_code, reason = "the benches use the rest")]
 mod bed;
+#[path = "daemon/busy_port.rs"]
+mod busy_port;
 #[path = "daemon/by_hand.rs"]
 mod by_hand;
 #[path = "daemon/configured.rs"]

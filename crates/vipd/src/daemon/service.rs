@@ -43,6 +43,8 @@ const END: Duration = Duration::from_secs(10);
 const CHANGES: usize = 512;
 /// How soon the host is looked at again after that has failed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How soon an address for metrics that could not be bound is tried again.
+const BIND_AGAIN: Duration = Duration::from_secs(3);
 /// Requests and results that may wait for the loop.
 const WAITING: usize = 64;
 
@@ -76,6 +78,8 @@ pub struct Service {
     hook_failed: mpsc::Receiver<Failed>,
     listener: Listener,
     metrics: Option<Server>,
+    /// Why metrics are not served where they should be, and when that is tried again.
+    unserved: Option<(String, Instant)>,
     calls: (mpsc::Sender<Call>, mpsc::Receiver<Call>),
     /// Who waits for an instance's answer.
     tickets: BTreeMap<Ticket, (oneshot::Sender<Reply>, Option<Caller>)>,
@@ -206,6 +210,7 @@ impl Service {
             .filter_map(|instance| instance.deadline(now))
             .chain(self.watchdog.deadline())
             .chain(self.look_again)
+            .chain(self.unserved.as_ref().map(|(_, again)| *again))
             .min()
     }
 
@@ -303,6 +308,9 @@ impl Service {
         self.watchdog.pat(now);
         if self.look_again.is_some_and(|at| at <= now) && self.look_up() {
             self.look_around(now);
+        }
+        if self.unserved.as_ref().is_some_and(|(_, again)| *again <= now) {
+            self.serve_metrics(now);
         }
         if std::mem::take(&mut self.untidy) {
             self.tidy();

@@ -43,7 +43,7 @@ fn the_end_of_a_predecessor_is_told_before_its_successor_begins() {
     assert_eq!(transitions(&daemon, seq), ["Active to Backup: replaced by a reload", begun[0], begun[1]]);
 
     let seq = last_seq(&daemon);
-    daemon.rewrite("");
+    daemon.rewrite(&managed("").replace("web", "other").replace(".5.20", ".5.21"));
     assert_eq!(daemon.vipd("reload").status.code(), Some(0));
     assert_eq!(transitions(&daemon, seq), ["Active to Initialize: gone from the configuration"]);
     assert!(!world.hosts[0].has("198.18.5.200"));

@@ -40,7 +40,10 @@ impl Service {
             }
             Request::Reload => {
                 let answer = match self.reload() {
-                    Ok(changes) => Answer::Done { message: describe(&changes) },
+                    Ok(changes) => {
+                        let warning = self.unserved.as_ref().map(|(why, _)| format!("; warning: {why}"));
+                        Answer::Done { message: describe(&changes) + &warning.unwrap_or_default() }
+                    }
                     Err(ReloadError::Wrong(error)) => Answer::Wrong { error },
                     Err(ReloadError::Refused(error)) => {
                         Answer::Refused { error, hint: Some("nothing was changed".to_owned()) }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 use vrrp::StateName;
 
-use super::{Service, Withheld};
+use super::{BIND_AGAIN, Service, Withheld};
 use crate::clock;
 use crate::config::{self, Change, Config, How, Loaded, Mode, Name};
 use crate::daemon::check;
@@ -106,15 +106,9 @@ impl Service {
                     }
                 },
                 Change::Start(instance) => beginning.push(instance),
-                Change::Metrics(listen) => {
-                    self.metrics = None;
-                    match listen.map(|listen| Server::open(listen, self.calls.0.clone())).transpose() {
-                        Ok(server) => self.metrics = server,
-                        Err(error) => {
-                            let (what, error) = ("serving metrics".to_owned(), error.to_string());
-                            self.report(None, What::Failed { what, error });
-                        }
-                    }
+                Change::Metrics(_) => {
+                    (self.metrics, self.unserved) = (None, None);
+                    self.serve_metrics(now);
                 }
                 Change::SetSyncGroup(_) => self.uneven = true,
                 // Its members go on by themselves.
@@ -152,6 +146,27 @@ impl Service {
         self.moved();
         self.look_around(now);
         changes
+    }
+
+    /// Serves metrics where the configuration says. If that fails it is said once, and tried again.
+    pub(super) fn serve_metrics(&mut self, now: Instant) {
+        let before = self.unserved.take();
+        let Some(listen) = self.config.metrics else { return };
+        match Server::open(listen, self.calls.0.clone()) {
+            Ok(server) => {
+                self.metrics = Some(server);
+                if before.is_some() {
+                    tracing::info!(%listen, "metrics are served now");
+                }
+            }
+            Err(error) => {
+                let (what, error) = (format!("serving metrics at {listen}"), format!("{error}; tried again and again"));
+                self.unserved = Some((format!("{what}: {error}"), now + BIND_AGAIN));
+                if before.is_none() {
+                    self.report(None, What::Failed { what, error });
+                }
+            }
+        }
     }
 
     fn begin(&mut self, instance: &config::Instance, adopts: bool, now: Instant) {

@@ -70,6 +70,7 @@ impl Service {
             hook_failed,
             listener,
             metrics: None,
+            unserved: None,
             calls,
             tickets: BTreeMap::new(),
             next_ticket: 0,
