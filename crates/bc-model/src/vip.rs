@@ -57,6 +57,15 @@ pub struct InstanceStatus {
     /// Its priority after all weights, if it is elected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<u8>,
+    /// What of that is the configuration's, where weights make it another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configured_priority: Option<u8>,
+    /// What adds to it or takes from it now: `check NAME`, `interface NAME`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, i16>,
+    /// The checks that it depends on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckStatus>,
     /// The router that is Active instead, if it has been heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<IpAddr>,
@@ -80,6 +89,20 @@ pub struct InstanceStatus {
     /// Advertisements that were accepted although something about them was odd (`other_interval`, `other_addresses`, …).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub notices: BTreeMap<String, u64>,
+}
+
+/// A check that an instance depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CheckStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether it is up; absent before its first run has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up: Option<bool>,
+    /// How its last run failed, if it is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// One address that is configured on an interface of the host.

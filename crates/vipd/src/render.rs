@@ -116,13 +116,26 @@ fn instance(instance: &InstanceStatus, out: &mut impl Write) -> io::Result<()> {
     let age = instance.state_age_ms / 1000;
     write!(out, "{name}: {state} on {interface} for {age}s")?;
     circumstances(instance, out)?;
-    writeln!(out, "\n  lease: {}", instance.lease)
+    writeln!(out, "\n  lease: {}", instance.lease)?;
+    instance.checks.iter().try_for_each(|check| {
+        let why = check.why.as_ref().map(|why| format!(", {why}")).unwrap_or_default();
+        let state = match check.up {
+            Some(true) => "up",
+            Some(false) => "down",
+            None => "runs for the first time",
+        };
+        writeln!(out, "  check {}: {state}{why}", check.name)
+    })
 }
 
 /// What else there is to say about an instance in a line.
 pub(crate) fn circumstances(instance: &InstanceStatus, out: &mut impl Write) -> io::Result<()> {
     if let Some(priority) = instance.priority {
         write!(out, ", priority {priority}")?;
+        if let Some(configured) = instance.configured_priority {
+            let weights = instance.weights.iter().map(|(what, weight)| format!(", {what} {weight:+}"));
+            write!(out, " ({configured}{})", weights.collect::<String>())?;
+        }
     }
     if let Some(active) = instance.active {
         write!(out, ", Active is {active}")?;

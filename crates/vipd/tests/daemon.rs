@@ -13,6 +13,8 @@ mod bed;
 mod busy_port;
 #[path = "daemon/by_hand.rs"]
 mod by_hand;
+#[path = "daemon/check_words.rs"]
+mod check_words;
 #[path = "daemon/configured.rs"]
 mod configured;
 #[path = "daemon/death.rs"]

@@ -1,7 +1,8 @@
 //! Check commands: run on time, killed when they take too long, and judged by rise and fall.
 
 use std::io;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -11,34 +12,45 @@ use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::account;
+use super::limiter::Limiter;
+use crate::clock;
 use crate::config::{Check, Name};
+
+/// How often the log is told that a command cannot be run.
+const SAID: Duration = Duration::from_secs(60);
 
 /// The end of one run.
 #[derive(Clone, Debug)]
 pub struct Ran {
     /// The check.
     pub name: Name,
-    /// Whether the command exited with 0, in time.
-    pub succeeded: bool,
+    /// Why it did not exit with 0, in time, if it did not.
+    pub failed: Option<String>,
 }
 
 /// What is known of a check. Pure.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// `None` until the first run has ended; that one decides alone.
     pub up: Option<bool>,
+    /// How the last run failed, if it is down.
+    pub why: Option<String>,
     /// Runs in a row that say otherwise.
     against: u32,
 }
 
 impl Verdict {
     /// Takes in a run; true if that changed the verdict.
-    pub fn take(&mut self, check: &Check, succeeded: bool) -> bool {
+    pub fn take(&mut self, check: &Check, failed: Option<&str>) -> bool {
+        let succeeded = failed.is_none();
         self.against = if self.up == Some(succeeded) { 0 } else { self.against.saturating_add(1) };
         let needed = if succeeded { check.rise } else { check.fall };
         let changes = self.up != Some(succeeded) && (self.up.is_none() || self.against >= needed);
         if changes {
-            *self = Self { up: Some(succeeded), against: 0 };
+            (self.up, self.against, self.why) = (Some(succeeded), 0, None);
+        }
+        if self.up == Some(false) && !succeeded {
+            self.why = failed.map(str::to_owned);
         }
         changes
     }
@@ -49,10 +61,21 @@ pub fn start(check: Check, results: mpsc::Sender<Ran>) -> AbortHandle {
     let task = async move {
         let mut turns = interval(check.interval);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let fresh = || Limiter::new(1, SAID);
+        let mut said = fresh();
         loop {
             turns.tick().await;
-            let succeeded = run(&check).await;
-            if results.send(Ran { name: check.name.clone(), succeeded }).await.is_err() {
+            let failed = run(&check).await.err();
+            match &failed {
+                Some(Failure { began: false, why }) => {
+                    if said.admit(clock::now()) {
+                        tracing::warn!(check = %check.name, "{why}; said once a minute");
+                    }
+                }
+                Some(Failure { began: true, .. }) | None => said = fresh(),
+            }
+            let failed = failed.map(|failure| failure.why);
+            if results.send(Ran { name: check.name.clone(), failed }).await.is_err() {
                 return;
             }
         }
@@ -60,26 +83,31 @@ pub fn start(check: Check, results: mpsc::Sender<Ran>) -> AbortHandle {
     tokio::spawn(task).abort_handle()
 }
 
-async fn run(check: &Check) -> bool {
-    let Some((program, arguments)) = check.command.split_first() else { return false };
+/// A run that did not exit with 0, in time.
+struct Failure {
+    /// Whether the command could be run at all.
+    began: bool,
+    why: String,
+}
+
+async fn run(check: &Check) -> Result<(), Failure> {
+    let Some((program, arguments)) = check.command.split_first() else { return Ok(()) };
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let spawned = as_user(&mut command, check.user.as_deref()).and_then(|()| Group::spawn(&mut command));
-    let mut child = match spawned {
-        Ok(child) => child,
-        Err(error) => {
-            tracing::warn!(check = %check.name, %error, "cannot be run");
-            return false;
-        }
-    };
+    let mut child =
+        spawned.map_err(|error| Failure { began: false, why: format!("cannot be run: {program}: {error}") })?;
+    let failed = |why| Err(Failure { began: true, why });
     match timeout(check.timeout, child.0.wait()).await {
-        Ok(Ok(status)) => status.success(),
-        Ok(Err(_)) => false,
-        Err(_) => {
-            tracing::debug!(check = %check.name, "took too long");
-            false
-        }
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => failed(in_words(status)),
+        Ok(Err(error)) => failed(error.to_string()),
+        Err(_) => failed(format!("took longer than {:?}", check.timeout)),
     }
+}
+
+fn in_words(status: ExitStatus) -> String {
+    status.code().map_or_else(|| status.to_string(), |code| format!("exit status {code}"))
 }
 
 /// Lets `user` run the command; a number is a user too.
@@ -135,8 +163,12 @@ mod tests {
         };
         let mut verdict = Verdict::default();
         let runs = [true, false, false, true, false, false, false, true, false, true, true];
-        let changes: Vec<_> =
-            runs.into_iter().enumerate().filter(|(_, run)| verdict.take(&check, *run)).map(|(at, _)| at).collect();
+        let changes: Vec<_> = runs
+            .into_iter()
+            .enumerate()
+            .filter(|(_, run)| verdict.take(&check, (!run).then_some("exit status 1")))
+            .map(|(at, _)| at)
+            .collect();
         assert_eq!(changes, [0, 6, 10]);
         assert_eq!(verdict.up, Some(true));
     }

@@ -127,21 +127,30 @@ fn own_faults(vrrp: &Vrrp, checks: &BTreeMap<Name, Verdict>, observed: &Observed
     faults
 }
 
-fn weights<'a>(
-    vrrp: &'a Vrrp,
-    checks: &'a BTreeMap<Name, Verdict>,
-    observed: &'a Observed,
-) -> impl Iterator<Item = (crate::config::Weight, bool)> + 'a {
+fn weights(
+    vrrp: &Vrrp,
+    checks: &BTreeMap<Name, Verdict>,
+    observed: &Observed,
+) -> impl Iterator<Item = (crate::config::Weight, bool)> {
+    weighing(vrrp, |name| checks.get(name).and_then(|verdict| verdict.up), observed)
+        .into_iter()
+        .map(|(_, weight, up)| (weight, up))
+}
+
+/// What weighs in on the priority: what it is, its weight, and whether it is up.
+pub fn weighing(
+    vrrp: &Vrrp,
+    is_up: impl Fn(&Name) -> Option<bool>,
+    observed: &Observed,
+) -> Vec<(String, crate::config::Weight, bool)> {
     let weight = |effect| if let Effect::Weight(weight) = effect { Some(weight) } else { None };
-    let interfaces = vrrp
-        .interfaces
-        .iter()
-        .filter_map(move |at| Some((weight(at.effect)?, place::is_up(at.what.as_str(), observed))));
-    let checks = vrrp.checks.iter().filter_map(move |at| {
-        // A check that has not spoken weighs nothing.
-        Some((weight(at.effect)?, checks.get(&at.what).and_then(|verdict| verdict.up)?))
+    let interfaces = vrrp.interfaces.iter().filter_map(|at| {
+        Some((format!("interface {}", at.what), weight(at.effect)?, place::is_up(at.what.as_str(), observed)))
     });
-    interfaces.chain(checks)
+    // A check that has not spoken weighs nothing.
+    let checks =
+        vrrp.checks.iter().filter_map(|at| Some((format!("check {}", at.what), weight(at.effect)?, is_up(&at.what)?)));
+    interfaces.chain(checks).collect()
 }
 
 #[cfg(test)]

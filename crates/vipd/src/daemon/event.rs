@@ -103,6 +103,9 @@ pub enum What {
         name: String,
         /// Whether it is up now.
         up: bool,
+        /// How its last run failed, if it is down.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// Something that the instance needs could not be done.
     Failed {
@@ -159,7 +162,9 @@ impl fmt::Display for What {
             Self::Restored { addresses } => write!(f, "{} had been removed; put back", list(addresses)),
             Self::AddressLost { addresses, reason } => write!(f, "{} lost: {reason}", list(addresses)),
             Self::Priority { from, to } => write!(f, "priority {from} to {to}"),
-            Self::Check { name, up } => write!(f, "check {name} is {}", if *up { "up" } else { "down" }),
+            Self::Check { name, up: true, .. } => write!(f, "check {name} is up"),
+            Self::Check { name, up: false, why: None } => write!(f, "check {name} is down"),
+            Self::Check { name, up: false, why: Some(why) } => write!(f, "check {name} is down: {why}"),
             Self::Failed { what, error } => write!(f, "{what}: {error}"),
             Self::HookFailed { about, error } => write!(f, "hook for event {about}: {error}"),
         }

@@ -24,6 +24,7 @@ use super::control::{Call, Reply};
 use super::door;
 use super::edge::Counters;
 use super::protocol::{Answer, Request};
+use crate::config::Name;
 
 /// How long the loop may take to answer before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -116,7 +117,7 @@ async fn ask(calls: &mpsc::Sender<Call>) -> Option<String> {
 
 /// The metrics as text. Names need no quoting: see [`Name`](crate::config::Name). Pure.
 #[must_use]
-pub fn render(status: &VipStatus, counters: &Counters) -> String {
+pub fn render(status: &VipStatus, checks: &[(&Name, bool)], counters: &Counters) -> String {
     let mut text = String::new();
     let totals = [
         ("advertisements_sent", "Advertisements that were sent.", counters.advertisements),
@@ -159,6 +160,10 @@ pub fn render(status: &VipStatus, counters: &Counters) -> String {
     each_kind("packets_discarded_total", discards, "reason", &|one| &one.discards);
     let notices = "Advertisements that were accepted although something about them was odd, by what.";
     each_kind("notices_total", notices, "notice", &|one| &one.notices);
+    family(&mut text, "check_up", "1 if the check is up; none before its first run has ended.", "gauge");
+    for (name, up) in checks {
+        let _ = writeln!(text, "vipd_check_up{{check=\"{name}\"}} {}", u8::from(*up));
+    }
     let malformed = "Packets that no router could be found for, because their IP header is wrong.";
     family(&mut text, "malformed_packets_total", malformed, "counter");
     for why in Discard::ALL {
@@ -189,6 +194,9 @@ mod tests {
             waiting: None,
             virtual_router_id: None,
             priority: None,
+            configured_priority: None,
+            weights: BTreeMap::new(),
+            checks: Vec::new(),
             active: None,
             addresses: Vec::new(),
             lease: String::new(),
@@ -201,11 +209,13 @@ mod tests {
         };
         let status =
             VipStatus { schema: 1, addresses: Vec::new(), instances: Some(vec![instance]), daemon_error: None };
-        let text = render(&status, &Counters { renewals: 7, ..Counters::default() });
+        let text =
+            render(&status, &[(&Name::new("db").unwrap(), false)], &Counters { renewals: 7, ..Counters::default() });
         assert!(text.contains("# TYPE vipd_lease_renewals_total counter\nvipd_lease_renewals_total 7\n"), "{text}");
         assert!(text.contains("# TYPE vipd_active gauge\nvipd_active{instance=\"web\"} 1\n"), "{text}");
         let discards = "vipd_packets_discarded_total{instance=\"web\",reason=\"ttl\"} 3\n";
         assert!(text.contains(discards), "{text}");
+        assert!(text.contains("vipd_check_up{check=\"db\"} 0\n"), "{text}");
         assert!(text.contains("vipd_conflicts_total{instance=\"web\"} 2\n"), "{text}");
         assert!(!text.contains("vipd_priority{"), "a managed instance has none:\n{text}");
     }

@@ -374,7 +374,7 @@ impl Service {
 
     fn weigh(&mut self, now: Instant) {
         let verdicts: BTreeMap<_, _> =
-            self.checks.iter().map(|(name, (verdict, _))| (name.clone(), *verdict)).collect();
+            self.checks.iter().map(|(name, (verdict, _))| (name.clone(), verdict.clone())).collect();
         let routers = depend::routers(&self.config, &self.observed);
         let names: Vec<_> = self.instances.keys().cloned().collect();
         for name in names {
@@ -389,9 +389,9 @@ impl Service {
     fn judge(&mut self, ran: &Ran) {
         let Some(check) = self.config.checks.get(&ran.name) else { return };
         let Some((verdict, _)) = self.checks.get_mut(&ran.name) else { return };
-        if verdict.take(check, ran.succeeded) {
-            let up = ran.succeeded;
-            self.report(None, What::Check { name: ran.name.to_string(), up });
+        if verdict.take(check, ran.failed.as_deref()) {
+            let (name, up) = (ran.name.to_string(), ran.failed.is_none());
+            self.report(None, What::Check { name, up, why: ran.failed.clone() });
             self.weigh(clock::now());
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use bc_model::vip::{InstanceStatus, VipStatus};
+use bc_model::vip::{CheckStatus, InstanceStatus, VipStatus};
 use tokio::sync::oneshot;
 use vrrp::{Discard, Notice};
 
@@ -12,6 +12,7 @@ use super::reload::ReloadError;
 use crate::clock;
 use crate::config::{Name, describe, describe_lease};
 use crate::daemon::control::{Call, Caller, Reply};
+use crate::daemon::depend;
 use crate::daemon::effect::{Command, Input, Refusal, Ticket};
 use crate::daemon::instance::Instance;
 use crate::daemon::metrics;
@@ -35,7 +36,7 @@ impl Service {
                 return;
             }
             Request::Metrics => {
-                let text = metrics::render(&self.status(now), self.edge.counters());
+                let text = metrics::render(&self.status(now), &self.checks_up(), self.edge.counters());
                 return send(reply, Answer::Metrics { text });
             }
             Request::Reload => {
@@ -73,9 +74,26 @@ impl Service {
         }
     }
 
+    /// Those that have run.
+    fn checks_up(&self) -> Vec<(&Name, bool)> {
+        self.checks.iter().filter_map(|(name, (verdict, _))| Some((name, verdict.up?))).collect()
+    }
+
     pub(super) fn status(&self, now: Instant) -> VipStatus {
         let one = |instance: &Instance| {
             let config = instance.config();
+            let is_up = |name: &Name| self.checks.get(name).and_then(|(verdict, _)| verdict.up);
+            let weighing = config.vrrp().filter(|vrrp| !vrrp.priority.is_owner());
+            let weighing = weighing.map(|vrrp| depend::weighing(vrrp, is_up, &self.observed)).unwrap_or_default();
+            let weights: BTreeMap<_, _> = weighing
+                .into_iter()
+                .map(|(what, weight, up)| (what, weight.when(up)))
+                .filter(|one| one.1 != 0)
+                .collect();
+            let check = |name: &Name| {
+                let why = self.checks.get(name).and_then(|(verdict, _)| verdict.why.clone());
+                CheckStatus { name: name.to_string(), up: is_up(name), why }
+            };
             InstanceStatus {
                 name: config.name.to_string(),
                 mode: if config.vrrp().is_some() { "vrrp" } else { "managed" }.to_owned(),
@@ -85,6 +103,9 @@ impl Service {
                 waiting: instance.waiting_for().map(str::to_owned),
                 virtual_router_id: config.vrrp().map(|vrrp| vrrp.vrid.get()),
                 priority: instance.priority().map(vrrp::Priority::get),
+                configured_priority: config.vrrp().filter(|_| !weights.is_empty()).map(|vrrp| vrrp.priority.get()),
+                weights,
+                checks: config.vrrp().into_iter().flat_map(|vrrp| &vrrp.checks).map(|at| check(&at.what)).collect(),
                 active: instance.heard(),
                 addresses: config.held().collect(),
                 lease: describe_lease(config, self.edge.enforcement()),
