@@ -222,7 +222,7 @@ mod tests {
             What::Restored { addresses: vec!["198.18.5.200/24".parse().unwrap()] },
             What::AddressLost { addresses: Vec::new(), reason: "r".into() },
             What::Priority { from: 1, to: 2 },
-            What::Check { name: "c".into(), up: true },
+            What::Check { name: "c".into(), up: false, why: Some("exit status 2".into()) },
             What::Failed { what: "w".into(), error: "e".into() },
             What::HookFailed { about: 1, error: "e".into() },
         ];
