@@ -144,9 +144,7 @@ impl Router {
             (State::Backup(backup), Input::Timer) if backup.active_down_timer <= now => {
                 if backup.woke_late(now) {
                     // Extension: whoever advertised meanwhile may not have been heard. Listen once more, and once only.
-                    let again = Backup::listening(&self.settings, backup.active_adver_interval, now);
-                    let again = Backup { yielding: backup.yielding, listened_again: true, ..again };
-                    self.state = State::Backup(again);
+                    self.state = State::Backup(backup.listening_again(&self.settings, now));
                     actions.push(Action::Report(Event::ListenAgain { late: now.since(backup.active_down_timer) }));
                 } else {
                     self.take_over(now, backup, &mut actions);
@@ -170,8 +168,7 @@ impl Router {
             }
             // Extension: the clock says nothing, the daemon knows better (a paused machine). What we heard is stale.
             (State::Backup(backup), Input::LateWakeup) => {
-                let again = Backup::listening(&self.settings, backup.active_adver_interval, now);
-                self.state = State::Backup(Backup { yielding: backup.yielding, listened_again: true, ..again });
+                self.state = State::Backup(backup.listening_again(&self.settings, now));
             }
             (State::Backup(_), Input::Startup | Input::StepDown(_)) => {}
 
@@ -237,8 +234,9 @@ impl Router {
     /// Not a word on the wire: a resignation could take the addresses from the router that has them now.
     fn step_back(&mut self, now: Instant, actions: &mut Actions) {
         actions.push(Action::ReleaseAddresses);
+        let unresigned = matches!(self.state, State::Active(Active { unresigned: true, .. }));
         let backup = Backup::listening(&self.settings, self.settings.interval, now);
-        self.become_backup(Backup { listened_again: true, ..backup }, Reason::LateWakeup, actions);
+        self.become_backup(Backup { unresigned, listened_again: true, ..backup }, Reason::LateWakeup, actions);
     }
 
     /// §6.4.2, "If an ADVERTISEMENT is received".
@@ -248,7 +246,7 @@ impl Router {
             // "If the Priority in the ADVERTISEMENT is 0: Set the Active_Down_Timer to Skew_Time"
             AdvertPriority::Resigning => {
                 let active_down_timer = now + backup.active_adver_interval.skew_time(ours);
-                Backup { active_down_timer, preempt_timer: None, heard: Some(heard), ..backup }
+                Backup { active_down_timer, preempt_timer: None, heard: Some(heard), unresigned: false, ..backup }
             }
             AdvertPriority::Holding(theirs) => {
                 // "If Preempt_Mode is False, or if the Priority in the ADVERTISEMENT is greater than or equal to the
@@ -258,6 +256,7 @@ impl Router {
                     active_down_timer: now + heard.interval.active_down_interval(ours),
                     active_adver_interval: heard.interval,
                     heard: Some(heard),
+                    unresigned: true,
                     listened_again: false,
                     ..backup
                 };
@@ -302,7 +301,7 @@ impl Router {
                     self.speak_last(heard, actions);
                     let backup = Backup::listening(&self.settings, heard.interval, now);
                     let reason = Reason::Outranked { by: heard.source, priority: theirs };
-                    self.become_backup(Backup { heard: Some(heard), ..backup }, reason, actions);
+                    self.become_backup(Backup { heard: Some(heard), unresigned: true, ..backup }, reason, actions);
                 }
                 // "else: Discard the ADVERTISEMENT. Send an ADVERTISEMENT immediately to assert the {Active} state to the
                 // sending VRRP Router and to update any learning bridges". The Adver_Timer runs on.
@@ -369,12 +368,13 @@ impl Router {
     /// The transition to Active, in the RFC's order: the advertisement silences the others before anything else happens.
     fn become_active(&mut self, now: Instant, reason: Reason, actions: &mut Actions) {
         let from = self.state.name();
+        let unresigned = matches!(self.state, State::Backup(Backup { unresigned: true, .. }));
         self.state = State::Active(Active {
             adver_timer: now,
             believed_until: now,
             reclaim_after: now,
             owes_announcement: false,
-            unresigned: matches!(reason, Reason::ActiveSilent { last: Some(_) }),
+            unresigned: unresigned && matches!(reason, Reason::ActiveSilent { .. }),
         });
         self.advertise(now, actions);
         self.reset_adver_timer(now);

@@ -40,6 +40,8 @@ pub struct Backup {
     pub heard: Option<Heard>,
     /// The last advertisement of lower priority that was discarded because it preempts.
     pub preempted: Option<Heard>,
+    /// The Active router that was heard last has not said that it stops. To have overslept does not change that.
+    pub unresigned: bool,
     /// Having stepped down, it bears with an Active router of any priority.
     pub yielding: bool,
     /// It has listened anew after a late wake-up, and will not do so again before it hears somebody.
@@ -86,10 +88,17 @@ impl Backup {
             preempt_timer: None,
             heard: None,
             preempted: None,
+            unresigned: false,
             yielding: false,
             listened_again: false,
             ready: false,
         }
+    }
+
+    /// It overslept, and begins to listen anew. What was heard is stale, but for a word that the Active router stops.
+    pub(super) fn listening_again(self, settings: &Settings, now: Instant) -> Self {
+        let Self { active_adver_interval, unresigned, yielding, .. } = self;
+        Self { unresigned, yielding, listened_again: true, ..Self::listening(settings, active_adver_interval, now) }
     }
 
     /// The timer that fires first.

@@ -469,6 +469,41 @@ fn whoever_took_over_in_silence_has_a_last_word_when_it_is_outranked() {
 }
 
 #[test]
+fn whoever_overslept_meanwhile_still_knows_that_nobody_resigned() {
+    let late = |router: &mut Router| router.handle(router.deadline().unwrap() + INTERVAL, Input::Timer);
+    let told = |router: &mut Router| router.handle(router.deadline().unwrap(), Input::LateWakeup);
+    let stalled = |router: &mut Router| {
+        let now = router.deadline().unwrap();
+        router.handle(now, Input::Timer);
+        router.handle(now + INTERVAL * 3, Input::Timer)
+    };
+    type Sleep = fn(&mut Router) -> Actions;
+    let ways: [(Sleep, _); 3] =
+        [(late, "its timer was late"), (told, "the machine was paused"), (stalled, "it was Active by then")];
+    for (oversleep, way) in ways {
+        for (before, last_word, why) in [
+            (Some(heard(200, 1)), true, "the winner may have been Active all the time"),
+            (Some(heard(0, 1)), false, "it had resigned"),
+            (None, false, "nobody was there"),
+        ] {
+            let mut router = backup_of(settings());
+            if let Some(before) = before {
+                router.handle(START, before);
+            }
+            oversleep(&mut router);
+            assert_eq!(router.state.name(), StateName::Backup, "{way}");
+            let now = router.deadline().unwrap();
+            router.handle(now, Input::Timer);
+            assert_eq!(router.state.name(), StateName::Active, "{way}");
+            let reason = Reason::Outranked { by: address(1), priority: Priority::new(200).unwrap() };
+            let backup = transition(StateName::Active, StateName::Backup, reason);
+            let actions = if last_word { vec![RELEASE, advertise(100), backup] } else { vec![RELEASE, backup] };
+            does(&mut router, now, heard(200, 1), &actions, &format!("{way}, {why}"));
+        }
+    }
+}
+
+#[test]
 fn whoever_preempted_leaves_without_a_last_word() {
     let patient = Settings { preempt: Preempt::After(Duration::from_millis(50)), ..settings() };
     for (input, wait, why) in [(Input::Timer, 50, "its preempt delay was over"), (Input::TakeOver, 0, "it was told to")]
