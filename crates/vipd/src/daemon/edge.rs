@@ -298,7 +298,7 @@ impl Edge {
             Some(dead_man) if !instance.leased().is_empty() => {
                 let admitted = dead_man.admit(instance.lease(), admission);
                 if let Err(error) = admitted.and_then(|()| dead_man.guard(instance.lease(), instance.leased())) {
-                    back.push(Input::LeaseLost(error.to_string()));
+                    back.push(Input::LeaseLost(clock::now(), error.to_string()));
                 }
             }
             Some(_) | None if admission == Admission::All => {}
@@ -364,7 +364,7 @@ impl Edge {
         let until = self.leases.entry(instance.lease().0).or_default();
         match dead_man.renew(&[Lease { id: instance.lease(), term }], clock::now) {
             Ok(_) => *until = Some(term.until),
-            Err(error) => back.push(Input::LeaseLost(error.to_string())),
+            Err(error) => back.push(Input::LeaseLost(clock::now(), error.to_string())),
         }
     }
 

@@ -51,8 +51,9 @@ pub enum Input<'a> {
     Deaf(String),
     /// The kernel refuses to renew its lease.
     Unrenewed(String),
-    /// The kernel has let go of its addresses, because they were not renewed in time.
-    LeaseLost(String),
+    /// The kernel has let go of its addresses, because they were not renewed in time. Seen at that time: we were held up
+    /// until then.
+    LeaseLost(Instant, String),
     /// The daemon ends, or the instance is gone from the configuration, or begins anew; in words.
     Stop(&'static str),
 }

@@ -242,9 +242,9 @@ impl Instance {
             }
             Input::Unrenewed(why) if self.held => self.step_out(now, observed, why, out),
             Input::Unrenewed(_) => {}
-            Input::LeaseLost(why) => {
+            Input::LeaseLost(at, why) => {
                 out.push(Effect::Report(What::Failed { what: "renewing the lease".into(), error: why }));
-                self.step_back(now, observed, out);
+                self.step_back(now.max(at), observed, out);
             }
             Input::Stop(why) => self.stop(now, observed, why, out),
         }

@@ -17,9 +17,9 @@ pub fn judge(
     now: Instant,
 ) -> Result<Option<Instant>, Input<'static>> {
     match result {
-        Ok(()) if term.until <= now => Err(Input::LeaseLost("the renewal came too late".to_owned())),
+        Ok(()) if term.until <= now => Err(Input::LeaseLost(now, "the renewal came too late".to_owned())),
         Ok(()) => Ok(Some(term.until)),
-        Err(error @ LeaseError::Stalled { .. }) => Err(Input::LeaseLost(error.to_string())),
+        Err(error @ LeaseError::Stalled { .. }) => Err(Input::LeaseLost(now, error.to_string())),
         // The next renewal tries again, as long as the last one lasts.
         Err(_) if before.is_some_and(|before| now < before) => Ok(before),
         Err(error) => Err(Input::Unrenewed(format!("the lease is not renewed: {error}"))),
@@ -53,8 +53,8 @@ mod tests {
         let start = Instant::now();
         let term = Term { until: start, latest: start };
         let late = start + Duration::from_millis(1);
-        assert!(matches!(judge(Ok(()), term, Some(start), late), Err(Input::LeaseLost(_))));
+        assert!(matches!(judge(Ok(()), term, Some(start), late), Err(Input::LeaseLost(at, _)) if at == late));
         let stalled = LeaseError::Stalled { held_up: Duration::from_secs(1) };
-        assert!(matches!(judge(Err(&stalled), term, Some(late), start), Err(Input::LeaseLost(_))));
+        assert!(matches!(judge(Err(&stalled), term, Some(late), start), Err(Input::LeaseLost(..))));
     }
 }

@@ -299,9 +299,23 @@ fn a_reload_does_not_wait_for_the_next_attempt_to_advertise() {
 fn a_lost_lease_is_a_step_back_and_not_a_resignation() {
     let mut world = World::elected(1);
     world.run_until(330);
-    let effects = done(world.feed(340, Input::LeaseLost("held up".into())));
+    let effects = done(world.feed(340, Input::LeaseLost(world.start, "held up".into())));
     assert_eq!(effects, [Effect::Silence]);
     assert_eq!(world.instance.state(), StateName::Backup);
+}
+
+/// The turn of the loop began at 340 ms, and it was held up in the middle of it.
+#[test]
+fn whoever_was_held_up_listens_from_when_it_is_seen() {
+    let mut world = World::elected(1);
+    world.run_until(330);
+    let seen = world.start + Duration::from_millis(1400);
+    world.feed(340, Input::LeaseLost(seen, "held up".into()));
+    assert_eq!(world.instance.state(), StateName::Backup);
+    world.run_until(1400 + 300);
+    assert_eq!(world.instance.state(), StateName::Backup, "an Active_Down_Interval is longer than three intervals");
+    world.run_until(1400 + 330);
+    assert_eq!(world.instance.state(), StateName::Active);
 }
 
 #[test]
