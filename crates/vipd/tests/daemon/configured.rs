@@ -5,7 +5,7 @@ use std::process::Output;
 
 use super::bed::vipd::PROGRAM;
 use super::bed::world::{Host, World};
-use super::instance::{Daemon, elected, managed};
+use super::instance::{Daemon, managed, unhurried};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_owned()).unwrap()
@@ -70,7 +70,7 @@ fn is_active(daemon: &Daemon<'_>) -> bool {
 #[test]
 fn one_file_that_names_both_routers_serves_both() {
     let Some(world) = World::new(2) else { return };
-    let unicast = |peers: &str| elected(200, "preempt = false") + &format!("[instance.unicast]\npeers = {peers}\n");
+    let unicast = |peers: &str| unhurried(200, "preempt = false") + &format!("[instance.unicast]\npeers = {peers}\n");
     let [one, other] = [0, 1].map(|index| own(&world.hosts[index]));
     let both = unicast(&format!("[{one:?}, {other:?}]"));
     let mut first = Daemon::start(&world.hosts[0], &both);

@@ -1,8 +1,6 @@
 //! `on-conflict = "release"`: another host claims an address, and whoever held it says so.
 
-use std::time::Duration;
-
-use super::bed::world::World;
+use super::bed::world::{PATIENCE, World};
 use super::instance::{Daemon, elected, managed};
 
 const RELEASE: &str = "on-conflict = \"release\"";
@@ -42,7 +40,7 @@ fn a_managed_instance_that_let_go_says_why_until_it_is_acquired_again() {
     let get = || {
         use std::io::{Read as _, Write as _};
         let mut stream = std::net::TcpStream::connect("127.0.0.1:9150").unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();

@@ -1,7 +1,7 @@
 //! A reload that begins an instance anew, as whoever follows the events sees it: the last word of a name is what is.
 
 use super::bed::world::World;
-use super::instance::{Daemon, elected, managed};
+use super::instance::{Daemon, managed, unhurried};
 
 /// From what to what each state changed since `seq`, and why.
 fn transitions(daemon: &Daemon<'_>, seq: u64) -> Vec<String> {
@@ -18,12 +18,12 @@ fn last_seq(daemon: &Daemon<'_>) -> u64 {
 #[test]
 fn the_end_of_a_predecessor_is_told_before_its_successor_begins() {
     let Some(world) = World::new(1) else { return };
-    let mut daemon = Daemon::start(&world.hosts[0], &elected(200, ""));
+    let mut daemon = Daemon::start(&world.hosts[0], &unhurried(200, ""));
     daemon.until("it is Active", |daemon| daemon.instance().state == "Active");
     let begun = ["Initialize to Backup: started", "Backup to Active: told to take over"];
 
     let seq = last_seq(&daemon);
-    daemon.rewrite(&elected(200, "").replace("= 51", "= 77"));
+    daemon.rewrite(&unhurried(200, "").replace("= 51", "= 77"));
     assert_eq!(daemon.vipd("reload").status.code(), Some(0));
     let replaced = "Active to Initialize: replaced by a reload";
     assert_eq!(transitions(&daemon, seq), [replaced, begun[0], begun[1]]);
@@ -38,7 +38,7 @@ fn the_end_of_a_predecessor_is_told_before_its_successor_begins() {
     assert_eq!(daemon.instance().state, "Active");
 
     let seq = last_seq(&daemon);
-    daemon.rewrite(&elected(200, ""));
+    daemon.rewrite(&unhurried(200, ""));
     assert_eq!(daemon.vipd("reload").status.code(), Some(0));
     assert_eq!(transitions(&daemon, seq), ["Active to Backup: replaced by a reload", begun[0], begun[1]]);
 

@@ -6,8 +6,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use super::bed::world::{Host, World, until};
-use super::instance::{elected, managed};
+use super::bed::world::{Host, PATIENCE, World, until};
+use super::instance::{managed, unhurried};
 
 const VIP: &str = "198.18.5.200";
 
@@ -46,7 +46,7 @@ impl<'h> Daemon<'h> {
     fn end(mut self) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
@@ -71,7 +71,7 @@ fn a_full_disk_under_the_log_costs_no_address() {
     let Some(world) = World::new(1) else { return };
     let host = &world.hosts[0];
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let mut daemon = Daemon::start(host, &elected(150, ""), full);
+    let mut daemon = Daemon::start(host, &unhurried(150, ""), full);
     until("the VIP is held", || host.has(VIP));
     assert!(daemon.vipd("handover web") || host.has(VIP), "more to be logged");
     assert!(daemon.vipd("status"), "it answers");
